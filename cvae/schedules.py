@@ -1,0 +1,426 @@
+"""KL weight and teacher forcing ratio as pure functions of training progress.
+
+Progress is the share of training done, a float in [0, 1]: step ``t`` of ``T`` is ``t / T``. No
+schedule keeps state or counts steps, so a schedule means the same at every batch size and a
+resumed run needs nothing but its progress.
+
+Two registries, one for each config group, map the name of a member to its function:
+``KL_WEIGHTS`` (``anneal``) and ``TEACHER_FORCING`` (``teacher_forcing``). The functions trust their
+knobs; ``kl_weight_schedule`` and ``teacher_forcing_schedule`` check them once and bind them. No
+knob has a default here: defaults stand in the config members, once.
+Adding a schedule is one function and one line in its registry; a knob that no schedule had
+before also needs a line in ``_ALLOWED``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+Schedule = Callable[[float], float]
+"""Maps progress in [0, 1] to a KL weight (>= 0) or a teacher forcing ratio (in [0, 1])."""
+
+
+class ScheduleError(ValueError):
+    """A schedule that does not exist, a knob out of its range, a progress outside [0, 1]."""
+
+
+def _checked(progress: float) -> float:
+    """Return ``progress``; outside [0, 1] (or NaN) raise, since clamping would hide a step bug."""
+    if not 0.0 <= progress <= 1.0:
+        raise ScheduleError(f"progress is {progress!r}; allowed: a number in [0, 1]")
+    return progress
+
+
+def _logistic(x: float) -> float:
+    """Return 1 / (1 + exp(-x)) without overflow for any float."""
+    if x >= 0.0:
+        return 1.0 / (1.0 + math.exp(-x))
+    grown = math.exp(x)
+    return grown / (1.0 + grown)
+
+
+# Ramps: [0, 1] -> [0, 1], never falling, exactly 0 at 0 and exactly 1 at 1.
+
+
+def ramp_linear(x: float) -> float:
+    """Return ``x``."""
+    return x
+
+
+_SIGMOID_REACH: Final = 6.0  # the reference code's logistic runs over [-6, 6]
+_SIGMOID_LOW: Final = _logistic(-_SIGMOID_REACH)
+_SIGMOID_HIGH: Final = _logistic(_SIGMOID_REACH)
+
+
+def ramp_sigmoid(x: float) -> float:
+    """Return the logistic over [-6, 6], normalised to start at 0 and end at 1.
+
+    Departure from the reference code: there the ramp starts at 0.0025 and ends at 0.9975. We
+    subtract the start and divide by the span, so every ramp shares the same two ends.
+
+    Source: Fu et al. 2019 (f sigmoid).
+    """
+    value = _logistic(_SIGMOID_REACH * (2.0 * x - 1.0))
+    return (value - _SIGMOID_LOW) / (_SIGMOID_HIGH - _SIGMOID_LOW)
+
+
+def ramp_cosine(x: float) -> float:
+    """Return (1 - cos(pi x)) / 2. Source: Fu et al. 2019 (f cosine)."""
+    return 0.5 - 0.5 * math.cos(math.pi * x)
+
+
+RAMPS: Final[Mapping[str, Callable[[float], float]]] = {
+    "linear": ramp_linear,
+    "sigmoid": ramp_sigmoid,
+    "cosine": ramp_cosine,
+}
+
+
+# KL weights
+
+_BORDER: Final = 1e-9  # a position in cycles this close to a border is on it; see kl_cyclical
+
+
+def kl_cyclical(
+    progress: float,
+    *,
+    ramp: str,
+    cycle_count: int,
+    ramp_fraction: float,
+    kl_weight_max: float,
+) -> float:
+    """KL weight that climbs from zero to its maximum once in every cycle.
+
+    With tau in [0, 1) the position inside the cycle, M = ``cycle_count`` and
+    R = ``ramp_fraction``::
+
+        tau    = M progress - floor(M progress)
+        weight = kl_weight_max * (ramp(tau / R) if tau < R else 1)
+
+    Departures from the reference formula, tau = mod(t - 1, ceil(T / M)) / (T / M):
+
+    - It depends on progress, not on the step t. With T no multiple of M the reference makes
+      cycles of ceil(T / M) steps but divides by T / M, which leaves the last cycle short (T = 10,
+      M = 4: cycles of 3, 3, 3 and 1 steps, so the run ends on weight zero). Here all cycles are
+      equally long, for every T.
+    - At progress 1 the weight is the end of the last cycle (the maximum), not the start of a
+      new one: what is evaluated last was trained at the weight that the run was meant to reach.
+    - The ramp is stretched to end at tau = R, so that it reaches the maximum for every R; R = 0
+      is a constant weight, R = 1 reaches the maximum only at the end of training.
+    - t / T * M may miss a border between cycles by a rounding error, which would turn the first
+      weight of a cycle from zero into the maximum; within 1e-9 cycles it counts as the border.
+
+    Args:
+        progress: share of training done, in [0, 1].
+        ramp: a key of ``RAMPS``.
+        cycle_count: number of cycles, in [1, 1000].
+        ramp_fraction: share of a cycle spent climbing, in [0, 1].
+        kl_weight_max: weight after the climb, >= 0.
+
+    Source: Fu et al. 2019 (arXiv 1903.10145), the definition of beta_t.
+    """
+    position = _checked(progress) * cycle_count
+    nearest = round(position)
+    if abs(position - nearest) < _BORDER:
+        position = float(nearest)
+    cycle = min(math.floor(position), cycle_count - 1)
+    tau = position - cycle
+    if tau >= ramp_fraction:
+        return kl_weight_max
+    return kl_weight_max * RAMPS[ramp](tau / ramp_fraction)
+
+
+def kl_monotonic(
+    progress: float,
+    *,
+    ramp: str,
+    ramp_fraction: float,
+    kl_weight_max: float,
+) -> float:
+    """KL weight that climbs once and stays: ``kl_cyclical`` with one cycle.
+
+    Source: Bowman et al. 2016 (arXiv 1511.06349), KL cost annealing.
+    """
+    return kl_cyclical(
+        progress,
+        ramp=ramp,
+        cycle_count=1,
+        ramp_fraction=ramp_fraction,
+        kl_weight_max=kl_weight_max,
+    )
+
+
+def kl_constant(progress: float, *, kl_weight: float) -> float:
+    """KL weight that never changes; 1 is the evidence lower bound itself.
+
+    Source: Higgins et al. 2017 (beta-VAE), where it is called beta.
+    """
+    _checked(progress)
+    return kl_weight
+
+
+def kl_delayed(progress: float, *, start: float, kl_weight_max: float) -> float:
+    """KL weight that is zero before progress ``start`` and ``kl_weight_max`` from there on.
+
+    It switches at once on purpose: the report claims that a KL left alone grows so fast that
+    switching its weight on explodes, and this schedule is the test of that claim. ``start`` 0 is
+    a constant weight; with ``start`` 1 only progress 1 itself has the weight.
+    """
+    return kl_weight_max if _checked(progress) >= start else 0.0
+
+
+def kl_free_bits(
+    progress: float,
+    *,
+    ramp: str,
+    ramp_fraction: float,
+    kl_weight_max: float,
+) -> float:
+    """KL weight of the free bits loss; climbs once, as ``kl_monotonic``.
+
+    Free bits change the KL term and not only its weight. The member's other key, ``free_nats``,
+    belongs to the loss: with one group per latent unit u, the term is
+    sum_u max(free_nats, mean of KL_u over the minibatch), so ``free_nats`` is in nats per latent
+    unit, and a model of latent size d holds d * free_nats nats free of charge.
+
+    Source: Kingma et al. 2016 (arXiv 1606.04934), appendix C.8.
+    """
+    return kl_monotonic(
+        progress, ramp=ramp, ramp_fraction=ramp_fraction, kl_weight_max=kl_weight_max
+    )
+
+
+def kl_target_kl(progress: float, *, kl_weight_max: float) -> float:
+    """Weight of the target rate loss weight * abs(KL - target_nats); constant.
+
+    The member's other key, ``target_nats`` (nats per word), belongs to the loss. Departure from
+    the source: there the target rises from zero during training; here it stands still, since
+    what it is for here is to keep the KL from falling.
+
+    Source: Burgess et al. 2018 (arXiv 1804.03599), its gamma and C.
+    """
+    _checked(progress)
+    return kl_weight_max
+
+
+# Teacher forcing ratios: the probability of feeding the target's character
+
+
+def forcing_constant(progress: float, *, ratio: float) -> float:
+    """Teacher forcing ratio that never changes: 1 always feeds the target's character."""
+    _checked(progress)
+    return ratio
+
+
+def forcing_linear(
+    progress: float,
+    *,
+    ratio_start: float,
+    ratio_end: float,
+    end: float,
+) -> float:
+    """Teacher forcing ratio that falls in a line from progress 0 to ``end`` and stays there.
+
+    The source's max(eps_min, k - c i) by what it means: k is ``ratio_start``, the floor eps_min
+    is ``ratio_end``, and the slope c is the one that reaches the floor at progress ``end``.
+
+    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4.
+    """
+    if _checked(progress) >= end:
+        return ratio_end
+    return max(ratio_end, ratio_start + (ratio_end - ratio_start) * (progress / end))
+
+
+def forcing_exponential(progress: float, *, half: float, ratio_min: float) -> float:
+    """Teacher forcing ratio that halves every ``half`` of progress: 1 at progress 0.
+
+    The source's k^i by what it means: ``half`` is the progress after which it has halved. A
+    ``half`` above 1 ends training before the first halving.
+
+    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is ours.
+    """
+    return max(ratio_min, math.pow(0.5, _checked(progress) / half))
+
+
+def forcing_inverse_sigmoid(
+    progress: float, *, half: float, steepness: float, ratio_min: float
+) -> float:
+    """Teacher forcing ratio that stays near 1, falls around ``half``, then stays near 0.
+
+    The source's k / (k + exp(i / k)) is the logistic 1 / (1 + exp(i / k - log k)): over T steps it
+    is 1 / (1 + exp(steepness * (progress - half))) with steepness = T / k and half = k log(k) / T.
+    So ``half`` is the progress at which the ratio is one half, and the slope there is
+    -steepness / 4 a unit of progress.
+
+    It is not normalised, as in the source, since that would move ``half``: at progress 0 the
+    ratio is k / (k + 1) = 1 / (1 + exp(-steepness * half)), more than one half; for half
+    0.5 and steepness 10 it is 0.9933.
+
+    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is ours.
+    """
+    return max(ratio_min, _logistic(steepness * (half - _checked(progress))))
+
+
+KL_WEIGHTS: Final[Mapping[str, Callable[..., float]]] = {
+    "cyclical": kl_cyclical,
+    "monotonic": kl_monotonic,
+    "constant": kl_constant,
+    "delayed": kl_delayed,
+    "free_bits": kl_free_bits,
+    "target_kl": kl_target_kl,
+}
+
+TEACHER_FORCING: Final[Mapping[str, Callable[..., float]]] = {
+    "constant": forcing_constant,
+    "linear": forcing_linear,
+    "exponential": forcing_exponential,
+    "inverse_sigmoid": forcing_inverse_sigmoid,
+}
+
+COINS: Final = ("token", "sequence")
+"""Whether teacher forcing tosses its coin for every token or once for a whole sequence."""
+
+KNOBS_USED_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
+    "free_bits": ("free_nats",),
+    "target_kl": ("target_nats",),
+}
+"""Keys of an ``anneal`` member that are checked here and act in the loss, not in the weight."""
+
+
+# Ranges of the knobs
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What a knob may be: the words for the error, and the test."""
+
+    words: str
+    holds: Callable[[object], bool]
+
+
+def _number(words: str, holds: Callable[[float], bool]) -> _Range:
+    """Return a range of finite numbers; ``True`` is no number here."""
+
+    def check(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return abs(value) <= sys.float_info.max and holds(value)
+
+    return _Range(words, check)
+
+
+def _one_of(names: tuple[str, ...]) -> _Range:
+    return _Range("one of " + ", ".join(names), lambda value: value in names)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000
+
+
+_SHARE: Final = _number("a number in [0, 1]", lambda value: 0.0 <= value <= 1.0)
+_NOT_NEGATIVE: Final = _number("a finite number >= 0", lambda value: value >= 0.0)
+_POSITIVE: Final = _number("a finite number > 0", lambda value: value > 0.0)
+
+_ALLOWED: Final[Mapping[str, _Range]] = {
+    "ramp": _one_of(tuple(RAMPS)),
+    "cycle_count": _Range("a whole number in [1, 1000]", _is_count),
+    "ramp_fraction": _SHARE,
+    "kl_weight": _NOT_NEGATIVE,
+    "kl_weight_max": _NOT_NEGATIVE,
+    "start": _SHARE,
+    "free_nats": _NOT_NEGATIVE,
+    "target_nats": _NOT_NEGATIVE,
+    "ratio": _SHARE,
+    "ratio_start": _SHARE,
+    "ratio_end": _SHARE,
+    "ratio_min": _SHARE,
+    "end": _number("a number in (0, 1]", lambda value: 0.0 < value <= 1.0),
+    "half": _POSITIVE,
+    "steepness": _POSITIVE,
+    "coin": _one_of(COINS),
+}
+
+
+def kl_weight_schedule(name: str, **knobs: object) -> Schedule:
+    """Return the KL weight schedule ``name`` with its knobs checked and bound.
+
+    Args:
+        name: a key of ``KL_WEIGHTS``.
+        knobs: keys of the config member; all that the function takes. The keys in ``KNOBS_USED_ELSEWHERE`` are checked and otherwise ignored.
+
+    Raises:
+        ScheduleError: all faults at once, each with the key, the value and what is allowed.
+
+    Example:
+        >>> weight = kl_weight_schedule(
+        ...     "cyclical", ramp="linear", cycle_count=2, ramp_fraction=0.5, kl_weight_max=1.0
+        ... )
+        >>> [weight(progress) for progress in (0.0, 0.125, 0.25, 0.5, 1.0)]
+        [0.0, 0.5, 1.0, 0.0, 1.0]
+    """
+    elsewhere = KNOBS_USED_ELSEWHERE.get(name, ())
+    return _bound("KL weight", KL_WEIGHTS, name, knobs, elsewhere)
+
+
+def teacher_forcing_schedule(name: str, **knobs: object) -> Schedule:
+    """Return the teacher forcing schedule ``name`` with its knobs checked and bound.
+
+    Args:
+        name: a key of ``TEACHER_FORCING``.
+        knobs: keys of the config member; all that the function takes. ``coin`` is checked and otherwise ignored: it says how the ratio is used, not what it is.
+
+    Raises:
+        ScheduleError: all faults at once, each with the key, the value and what is allowed.
+
+    Example:
+        >>> ratio = teacher_forcing_schedule("linear", ratio_start=1.0, ratio_end=0.5, end=0.5)
+        >>> [ratio(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+        [1.0, 0.75, 0.5, 0.5]
+    """
+    return _bound("teacher forcing", TEACHER_FORCING, name, knobs, ("coin",))
+
+
+def _bound(
+    kind: str,
+    registry: Mapping[str, Callable[..., float]],
+    name: str,
+    knobs: Mapping[str, object],
+    elsewhere: tuple[str, ...],
+) -> Schedule:
+    """Check ``knobs`` and bind those that the function itself takes."""
+    if name not in registry:
+        raise ScheduleError(
+            f"{kind} schedule: name is {name!r}; allowed: one of {', '.join(registry)}"
+        )
+    function = registry[name]
+    own = [key for key in inspect.signature(function).parameters if key != "progress"]
+    faults = [
+        f"{key} is missing; allowed: {_ALLOWED[key].words}" for key in own if key not in knobs
+    ]
+    for key, value in knobs.items():
+        if key not in own and key not in elsewhere:
+            faults.append(
+                f"{key} is {value!r}, but there is no such key; "
+                f"allowed: {', '.join([*own, *elsewhere])}"
+            )
+        elif not _ALLOWED[key].holds(value):
+            faults.append(f"{key} is {value!r}; allowed: {_ALLOWED[key].words}")
+    if not faults and function is forcing_linear:
+        faults = _rising(knobs)
+    if faults:
+        raise ScheduleError(f"{kind} schedule {name!r}: " + "; ".join(faults))
+    return partial(function, **{key: value for key, value in knobs.items() if key in own})
+
+
+def _rising(knobs: Mapping[str, object]) -> list[str]:
+    """Return the fault of a linear ratio that would rise; each knob alone is in range."""
+    start, end = knobs["ratio_start"], knobs["ratio_end"]
+    if isinstance(start, int | float) and isinstance(end, int | float) and end > start:
+        return [f"ratio_end is {end!r}; allowed: at most ratio_start ({start!r}), a ratio decays"]
+    return []
