@@ -352,7 +352,8 @@ def kl_weight_schedule(name: str, **knobs: object) -> Schedule:
 
     Args:
         name: a key of ``KL_WEIGHTS``.
-        knobs: keys of the config member; all that the function takes. The keys in ``KNOBS_USED_ELSEWHERE`` are checked and otherwise ignored.
+        knobs: keys of the config member: all that the function takes. The keys in
+            ``KNOBS_USED_ELSEWHERE`` may come along; they are checked and otherwise ignored.
 
     Raises:
         ScheduleError: all faults at once, each with the key, the value and what is allowed.
@@ -373,7 +374,8 @@ def teacher_forcing_schedule(name: str, **knobs: object) -> Schedule:
 
     Args:
         name: a key of ``TEACHER_FORCING``.
-        knobs: keys of the config member; all that the function takes. ``coin`` is checked and otherwise ignored: it says how the ratio is used, not what it is.
+        knobs: keys of the config member: all that the function takes. ``coin`` may come along; it
+            is checked and otherwise ignored, since it says how the ratio is used, not what it is.
 
     Raises:
         ScheduleError: all faults at once, each with the key, the value and what is allowed.

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cvae import schedules
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ROUNDING = 1e-12
+PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
 
 shares = st.floats(0.0, 1.0)
 weights = st.floats(0.0, 10.0)
@@ -80,6 +81,7 @@ def test_every_schedule_is_under_contract() -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY)
+@PATIENT
 @given(data=st.data())
 def test_stays_in_range_and_is_monotone_inside_a_cycle(
     group: str, name: str, data: st.DataObject
@@ -153,6 +155,7 @@ def test_ramp_has_exact_ends_and_is_symmetric(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", schedules.RAMPS)
+@PATIENT
 @given(low=shares, high=shares)
 def test_ramp_never_falls(name: str, low: float, high: float) -> None:
     low, high = min(low, high), max(low, high)
@@ -187,6 +190,7 @@ def test_cyclical_agrees_with_the_reference_formula_where_the_cycles_divide_the_
         assert schedule((t - 1) / step_count) == pytest.approx(expected, abs=ROUNDING)
 
 
+@PATIENT
 @given(
     cycle_count=st.integers(1, 60),
     periods=st.integers(1, 60),
@@ -204,6 +208,7 @@ def test_every_cycle_starts_at_zero_and_the_run_ends_at_the_maximum(
     assert schedule(1.0) == 1.0
 
 
+@PATIENT
 @given(cycle_count=st.integers(1, 20), step_count=st.integers(1, 97))
 def test_cycles_are_equally_long_when_they_do_not_divide_the_steps(
     cycle_count: int, step_count: int
@@ -230,6 +235,7 @@ def test_single_step_run_goes_from_zero_to_the_maximum() -> None:
     assert over_steps(cyclical(), 1) == [0.0, 1.0]
 
 
+@PATIENT
 @given(ramp=ramps, ramp_fraction=shares, progress=shares)
 def test_monotonic_is_cyclical_with_one_cycle(
     ramp: str, ramp_fraction: float, progress: float
@@ -270,6 +276,7 @@ def test_linear_forcing_falls_to_its_end_and_stays() -> None:
     assert schedule(1.0) == 0.2
 
 
+@PATIENT
 @given(half=st.floats(0.01, 10.0))
 def test_exponential_forcing_halves_after_half(half: float) -> None:
     schedule = schedules.teacher_forcing_schedule("exponential", half=half, ratio_min=0.0)
@@ -279,6 +286,7 @@ def test_exponential_forcing_halves_after_half(half: float) -> None:
             assert schedule(halvings * half) == pytest.approx(0.5**halvings, rel=1e-12)
 
 
+@PATIENT
 @given(half=st.floats(0.01, 1.0), steepness=st.floats(0.1, 1e6))
 def test_inverse_sigmoid_forcing_is_one_half_at_half(half: float, steepness: float) -> None:
     schedule = schedules.teacher_forcing_schedule(
