@@ -1,0 +1,489 @@
+"""Verbs to train and to measure on: the shipped table, and users' own files.
+
+Nothing is skipped in silence: a row that cannot be used stops the program with one
+:class:`DataError` that names every such row; only repeated rows are dropped, with a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from cvae.alphabet import MAX_WORD_LENGTH, TENSES
+from cvae.inflection import convert, is_regular
+
+Forms = tuple[str, str, str, str]
+"""Four words in the order of ``alphabet.TENSES``."""
+
+Variants = tuple[str, ...]
+"""The accepted spellings of one form, preferred first; never empty."""
+
+SHOWN_PROBLEMS: Final = 20
+"""How many bad rows the text of a :class:`DataError` lists; the rest are counted."""
+
+TABLE_COLUMNS: Final = (*TENSES, "regular", "commonness", "split", "common_split")
+
+REPORT_CONVERSIONS: Final = (
+    ("abandon", 0, "abandoned", 3),
+    ("abet", 0, "abetting", 2),
+    ("begin", 0, "begins", 1),
+    ("expend", 0, "expends", 1),
+    ("sent", 3, "sends", 1),
+    ("split", 0, "splitting", 2),
+    ("flared", 3, "flare", 0),
+    ("functioning", 2, "function", 0),
+    ("functioning", 2, "functioned", 3),
+    ("healing", 2, "heals", 1),
+)
+"""The report's test: source, its tense, target, its tense. Its verbs are training verbs, so
+these ten measure fit and not generalisation."""
+
+REPORT_TENSES: Final = tuple((source, target) for _, source, _, target in REPORT_CONVERSIONS)
+
+
+class DataError(ValueError):
+    """Data that cannot be used; ``problems`` has one "file:line: reason" for every bad row."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems: Final = tuple(problems)
+        shown = list(self.problems[:SHOWN_PROBLEMS])
+        if len(self.problems) > len(shown):
+            shown.append(f"... and {len(self.problems) - len(shown)} more")
+        if len(self.problems) == 1:
+            super().__init__(shown[0])
+        else:
+            super().__init__("\n  ".join([f"{len(self.problems)} problems in the data:", *shown]))
+
+
+@dataclass(frozen=True)
+class Paradigm:
+    """The four forms of a verb, each with its accepted spellings, in the order of TENSES."""
+
+    forms: tuple[Variants, Variants, Variants, Variants]
+    regular: bool
+
+    @property
+    def preferred(self) -> Forms:
+        """The first spelling of each form: what is trained on and what sources are taken from."""
+        first, second, third, fourth = self.forms
+        return first[0], second[0], third[0], fourth[0]
+
+    def accepts(self, words: Sequence[str]) -> bool:
+        """Whether ``words`` are these four forms, each in any listed spelling."""
+        return len(words) == len(TENSES) and all(
+            word in variants for word, variants in zip(words, self.forms, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A conversion to measure: a word with its tense, a wanted tense, the accepted answers."""
+
+    source: str
+    source_tense: int
+    target_tense: int
+    accepted: Variants
+    regular: bool
+
+    @property
+    def target(self) -> str:
+        """The preferred answer, which BLEU and edit distance compare with."""
+        return self.accepted[0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, dev and test verbs, no spelling of a held-out verb in training.
+
+    ``report_pairs`` are the report's ten conversions or the user's test file; they usually
+    concern training verbs. ``known`` are all verbs that count as real, training verbs included.
+    """
+
+    name: str
+    train: tuple[Paradigm, ...]
+    dev: tuple[Paradigm, ...]
+    test: tuple[Paradigm, ...]
+    report_pairs: tuple[Pair, ...]
+    known: tuple[Paradigm, ...]
+
+    @cached_property
+    def known_verbs(self) -> frozenset[Forms]:
+        """The preferred forms of every known verb."""
+        return frozenset(paradigm.preferred for paradigm in self.known)
+
+    @cached_property
+    def _known_by_lemma(self) -> dict[str, list[Paradigm]]:
+        index: dict[str, list[Paradigm]] = defaultdict(list)
+        for paradigm in self.known:
+            for lemma in paradigm.forms[0]:
+                index[lemma].append(paradigm)
+        return dict(index)
+
+    def is_known(self, words: Sequence[str]) -> bool:
+        """Whether four words are a known verb's forms, each in any listed spelling."""
+        if len(words) != len(TENSES):
+            return False
+        candidates = self._known_by_lemma.get(words[0], [])
+        return any(paradigm.accepts(words) for paradigm in candidates)
+
+
+def pairs_of(paradigms: Iterable[Paradigm], *, include_same: bool = True) -> tuple[Pair, ...]:
+    """Return every conversion of every paradigm: 16 each, or 12 without those to the same tense.
+
+    Sources are preferred spellings; all listed spellings are accepted as answers. The order is
+    that of the paradigms, then the source tense, then the target tense.
+    """
+    return tuple(
+        Pair(source, source_tense, target_tense, accepted, paradigm.regular)
+        for paradigm in paradigms
+        for source_tense, source in enumerate(paradigm.preferred)
+        for target_tense, accepted in enumerate(paradigm.forms)
+        if include_same or source_tense != target_tense
+    )
+
+
+def lemma_order(lemma: str) -> str:
+    """A fixed shuffle: held-out verbs are taken in the order of this hash, never at random."""
+    return hashlib.sha256(lemma.encode()).hexdigest()
+
+
+def linked_groups(word_sets: Sequence[Iterable[str]]) -> list[list[int]]:
+    """Return the indices of ``word_sets`` in groups that share words, directly or by a chain.
+
+    Verbs of one group must not be split between training and held-out sets: *lie* and *lay*
+    share the spelling *lay*. Groups and their members come in ascending order.
+    """
+    parent = list(range(len(word_sets)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first_with: dict[str, int] = {}
+    for index, words in enumerate(word_sets):
+        for word in words:
+            low, high = sorted((root(first_with.setdefault(word, index)), root(index)))
+            parent[high] = low
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(word_sets)):
+        groups[root(index)].append(index)
+    return list(groups.values())
+
+
+# --- Reading lines -----------------------------------------------------------------------------
+
+
+def _read_lines(path: Path, problems: list[str]) -> list[tuple[str, bytes]]:
+    """Return ("path:number", content) of every line, without line ends and trailing blank lines.
+
+    A file that cannot be read or holds nothing is added to ``problems``.
+    """
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a NUL character.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        problems.append(f"{path}: cannot be read: {reason}")
+        return []
+    content = content.removeprefix(b"\xef\xbb\xbf")  # editors on Windows write this mark
+    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    while lines and not lines[-1].strip(b" \t"):
+        lines.pop()
+    if not lines:
+        problems.append(f"{path}: empty file")
+    return [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1)]
+
+
+def _word_fault(word: str) -> str | None:
+    """Say why ``word`` cannot be used, or None; quotes at most a little of it."""
+    quoted = ascii(word if len(word) <= MAX_WORD_LENGTH else word[:MAX_WORD_LENGTH] + "...")
+    if not word:
+        return "an empty word"
+    strange = re.search("[^a-z]", word)
+    if strange is not None:
+        hint = "; words must be in lower case" if re.match("[A-Z]", strange[0]) else ""
+        return f"{strange[0]!a} in {quoted} is not a letter a to z{hint}"
+    if len(word) > MAX_WORD_LENGTH:
+        return f"{quoted} has {len(word)} letters; at most {MAX_WORD_LENGTH} are allowed"
+    return None
+
+
+def _decode(line: bytes) -> tuple[str, str | None]:
+    """Return the text of a line and what is wrong with it, if anything."""
+    try:
+        return line.decode("utf-8"), None
+    except UnicodeDecodeError as error:
+        return "", f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
+
+
+def _read_rows(path: Path, width: int, problems: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yield rows of ``width`` words separated by spaces or tabs; faults go to ``problems``."""
+    number_name = {2: "two words (source target)", 4: "four words"}[width]
+    for place, line in _read_lines(path, problems):
+        text, fault = _decode(line)
+        words = tuple(re.findall(r"[^ \t]+", text))
+        if fault is None and not words:
+            fault = "an empty line"
+        if fault is None and len(words) != width:
+            fault = f"expected {number_name}, found {len(words)}"
+        if fault is None:
+            fault = "; ".join(filter(None, map(_word_fault, words))) or None
+        if fault is None:
+            yield words
+        else:
+            problems.append(f"{place}: {fault}")
+
+
+# --- The shipped table -------------------------------------------------------------------------
+
+
+def default_table_path() -> Path:
+    """Return where the shipped table lies: inside an installed package, or in the checkout.
+
+    In a wheel it is ``cvae/_data/verbs.csv``: ``cvae/data`` is taken, by this module.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "_data" / "verbs.csv"
+    return installed if installed.is_file() else package.parent / "data" / "verbs.csv"
+
+
+@dataclass(frozen=True)
+class _TableRow:
+    paradigm: Paradigm
+    split: str
+    common_split: str
+
+
+def _parse_table_row(text: str) -> _TableRow | str:
+    """Return the row that a line of the table holds, or what is wrong with it."""
+    cells = text.split(",")
+    if len(cells) != len(TABLE_COLUMNS):
+        return f"expected {len(TABLE_COLUMNS)} columns, found {len(cells)}"
+    first, second, third, fourth = (tuple(cell.split("/")) for cell in cells[:4])
+    forms = (first, second, third, fourth)
+    regular, commonness, split, common_split = cells[4:]
+    faults = [fault for words in forms for word in words if (fault := _word_fault(word))]
+    if regular not in ("0", "1"):
+        faults.append(f"regular is {regular!a}, not 0 or 1")
+    if not re.fullmatch("[0-9]{1,2}", commonness):
+        faults.append(f"commonness is {commonness!a}, not a SCOWL level")
+    for name, value, allowed in (
+        ("split", split, ("train", "dev", "test")),
+        ("common_split", common_split, ("train", "dev", "test", "")),
+    ):
+        if value not in allowed:
+            faults.append(f"{name} is {value!a}, not one of {', '.join(allowed[:3])}")
+    if faults:
+        return "; ".join(faults)
+    return _TableRow(Paradigm(forms, regular == "1"), split, common_split)
+
+
+def _read_table(path: Path) -> tuple[_TableRow, ...]:
+    """Read a table in the format of ``data/verbs.csv``.
+
+    Raises:
+        DataError: naming every bad row.
+    """
+    problems: list[str] = []
+    rows: list[_TableRow] = []
+    lines = _read_lines(path, problems)
+    if lines and lines[0][1].decode("utf-8", "replace") != ",".join(TABLE_COLUMNS):
+        raise DataError([f"{lines[0][0]}: the columns must be {','.join(TABLE_COLUMNS)}"])
+    if len(lines) == 1:
+        problems.append(f"{path}: no verbs below the names of the columns")
+    for place, line in lines[1:]:
+        text, fault = _decode(line)
+        row = fault or _parse_table_row(text)
+        if isinstance(row, str):
+            problems.append(f"{place}: {row}")
+        else:
+            rows.append(row)
+    if problems:
+        raise DataError(problems)
+    return tuple(rows)
+
+
+def _pairs(
+    conversions: Iterable[tuple[str, int, str, int]], known: Sequence[Paradigm]
+) -> tuple[Pair, ...]:
+    """Return conversions (source, its tense, target, its tense) as pairs.
+
+    The verb is looked up in ``known`` for its other spellings and its flag; a conversion of no
+    known verb accepts its own target only and is regular if the rules give that target.
+    """
+    by_source: dict[tuple[str, int], list[Paradigm]] = defaultdict(list)
+    for paradigm in known:
+        for tense, variants in enumerate(paradigm.forms):
+            for word in variants:
+                by_source[word, tense].append(paradigm)
+    pairs = []
+    for source, source_tense, target, target_tense in conversions:
+        accepted: Variants = (target,)
+        regular = convert(source, source_tense, target_tense) == target
+        for paradigm in by_source.get((source, source_tense), []):
+            variants = paradigm.forms[target_tense]
+            if target in variants:
+                accepted = (target, *(word for word in variants if word != target))
+                regular = paradigm.regular
+                break
+        pairs.append(Pair(source, source_tense, target_tense, accepted, regular))
+    return tuple(pairs)
+
+
+def load_table(name: Literal["common", "large"], path: str | Path | None = None) -> Dataset:
+    """Return the shipped verbs: "large" is all of them, "common" about 1,200 for training.
+
+    Args:
+        name: which set; both are columns of the same table, and no verb is a training verb of
+            one and a held-out verb of the other.
+        path: another table in the format of ``data/verbs.csv``.
+
+    Raises:
+        DataError: if the table cannot be read, or ``name`` is neither set.
+    """
+    if name not in ("common", "large"):
+        raise DataError([f"no verb set {name!r}: the shipped ones are common and large"])
+    rows = _read_table(default_table_path() if path is None else Path(path))
+    parts: dict[str, list[Paradigm]] = {"train": [], "dev": [], "test": [], "": []}
+    for row in rows:
+        parts[row.common_split if name == "common" else row.split].append(row.paradigm)
+    known = tuple(row.paradigm for row in rows)
+    return Dataset(
+        name=name,
+        train=tuple(parts["train"]),
+        dev=tuple(parts["dev"]),
+        test=tuple(parts["test"]),
+        report_pairs=_pairs(REPORT_CONVERSIONS, known),
+        known=known,
+    )
+
+
+# --- Users' files ------------------------------------------------------------------------------
+
+_Row = TypeVar("_Row", bound=tuple[object, ...])
+
+
+def _without_repeats(rows: Sequence[_Row], path: Path) -> list[_Row]:
+    """Drop repeated rows, the first of each stays; warn once with their number."""
+    distinct = list(dict.fromkeys(rows))
+    if len(distinct) < len(rows):
+        dropped = len(rows) - len(distinct)
+        noun = "repeated row was" if dropped == 1 else "repeated rows were"
+        warnings.warn(f"{path}: {dropped} {noun} dropped", stacklevel=3)
+    return distinct
+
+
+def _paradigm(words: tuple[str, ...]) -> Paradigm:
+    first, second, third, fourth = words
+    return Paradigm(((first,), (second,), (third,), (fourth,)), is_regular(words))
+
+
+def _hold_out(
+    paradigms: Sequence[Paradigm], dev_count: int, pairs: Sequence[Pair], path: Path
+) -> tuple[tuple[Paradigm, ...], tuple[Paradigm, ...]]:
+    """Return (train, dev) with ``dev_count`` verbs in dev, none sharing a word with training.
+
+    Groups are taken in the order of :func:`lemma_order`, so a verb's place does not depend on
+    the order of the file. Verbs of the test pairs stay in training, as the report has it.
+    """
+    tested = {word for pair in pairs for word in (pair.source, *pair.accepted)}
+    groups = linked_groups([paradigm.preferred for paradigm in paradigms])
+    groups.sort(key=lambda group: min(lemma_order(paradigms[i].preferred[0]) for i in group))
+    dev: set[int] = set()
+    for group in groups:
+        fits = len(dev) + len(group) <= dev_count
+        if fits and not any(tested.intersection(paradigms[i].preferred) for i in group):
+            dev.update(group)
+    if len(dev) < dev_count or len(dev) == len(paradigms):
+        raise DataError(
+            [
+                f"{path}: dev_count is {dev_count}, but only {len(dev)} of its {len(paradigms)} "
+                "verbs can be held out: those of the test pairs, verbs that share a word with "
+                "them, and at least one more stay in training"
+            ]
+        )
+    indices = range(len(paradigms))
+    return (
+        tuple(paradigms[i] for i in indices if i not in dev),
+        tuple(paradigms[i] for i in indices if i in dev),
+    )
+
+
+def _check_tenses(test_tenses: Sequence[Sequence[int]]) -> None:
+    for number, tenses in enumerate(test_tenses):
+        if len(tenses) != 2 or any(tense not in range(len(TENSES)) for tense in tenses):
+            raise DataError(
+                [f"test_tenses[{number}] is {list(tenses)}, not two of the tenses 0, 1, 2, 3"]
+            )
+
+
+def load_files(
+    train_path: str | Path,
+    test_path: str | Path | None = None,
+    *,
+    test_tenses: Sequence[Sequence[int]] = REPORT_TENSES,
+    dev_count: int = 0,
+) -> Dataset:
+    """Return verbs from files in the format that the community of this task uses.
+
+    A byte order mark, CRLF line ends, trailing blank lines, and several spaces or tabs between
+    words are fine. Repeated rows are dropped with one warning for each file.
+
+    Args:
+        train_path: four words a line: simple present, third person, progressive, past.
+        test_path: two words a line, source and target; without it, the report's ten conversions.
+        test_tenses: (source tense, target tense) of each line of the test file.
+        dev_count: how many verbs to hold out for dev, by a hash of the lemma.
+
+    Raises:
+        DataError: naming file, line and reason of every row that cannot be used (another number
+            of words, a character outside a-z, an empty line, a word longer than
+            ``MAX_WORD_LENGTH``, not UTF-8), or if a file cannot be read, or if ``test_tenses``
+            or ``dev_count`` do not fit the files.
+    """
+    train_path = Path(train_path)
+    _check_tenses(test_tenses)
+    if dev_count < 0:
+        raise DataError([f"dev_count is {dev_count}; it must be 0 or more"])
+    problems: list[str] = []
+    train_rows = list(_read_rows(train_path, 4, problems))
+    test_rows: list[tuple[str, ...]] = []
+    if test_path is not None:
+        test_path = Path(test_path)
+        before = len(problems)
+        test_rows = list(_read_rows(test_path, 2, problems))
+        # With bad rows the count says nothing new.
+        if len(problems) == before and len(test_rows) != len(test_tenses):
+            problems.append(
+                f"{test_path}: {len(test_rows)} rows, but test_tenses has {len(test_tenses)}"
+            )
+    if problems:
+        raise DataError(problems)
+
+    train = [_paradigm(words) for words in _without_repeats(train_rows, train_path)]
+    shipped = tuple(row.paradigm for row in _read_table(default_table_path()))
+    known = (*train, *shipped)
+    if test_path is None:
+        pairs = _pairs(REPORT_CONVERSIONS, known)
+    else:
+        rows = [
+            (source, int(source_tense), target, int(target_tense))
+            for (source, target), (source_tense, target_tense) in zip(
+                test_rows, test_tenses, strict=True
+            )
+        ]
+        pairs = _pairs(_without_repeats(rows, test_path), known)
+    dev: tuple[Paradigm, ...] = ()
+    kept = tuple(train)
+    if dev_count:
+        kept, dev = _hold_out(train, dev_count, pairs, train_path)
+    return Dataset(name="files", train=kept, dev=dev, test=(), report_pairs=pairs, known=known)
