@@ -455,12 +455,19 @@ def lower_is_better(column: str) -> bool:
 
 
 def labels(frame: pd.DataFrame) -> pd.Series[str]:
-    """Return a short name for each run: its directory's name, with parents where these repeat."""
-    parts = [Path(run).parts for run in frame["run"]]
-    depth, names = 1, [path[-1] for path in parts]
-    while len(set(names)) < len(names) and depth < max(map(len, parts)):
+    """Return a short name for each run, unique in ``frame``.
+
+    It is the directory's name (``trial_00012`` as ``12``), with as many of its parents as tell
+    the runs apart: ``latent_size/12``.
+    """
+    paths = [Path(run).parts for run in frame["run"]]
+    ends = [re.sub(r"^trial_0*(?=\d)", "", path[-1]) for path in paths]
+    depth, names = 0, ends
+    while len(set(names)) < len(names) and depth < max(map(len, paths)):
         depth += 1
-        names = ["/".join(path[-depth:]) for path in parts]
+        names = [
+            "/".join([*path[-1 - depth : -1], end]) for path, end in zip(paths, ends, strict=True)
+        ]
     return pd.Series(names, index=frame.index, dtype="str")
 
 
@@ -645,7 +652,8 @@ def _half_width(
     std: np.ndarray[Any, Any], n: np.ndarray[Any, Any], confidence: float
 ) -> np.ndarray[Any, Any]:
     """Return half the t interval of a mean; NaN for fewer than two values."""
-    from scipy.special import stdtrit  # late: the command line shows its help without it
+    # Late: it takes as long to import as everything else, and most commands need no interval.
+    from scipy.special import stdtrit
 
     degrees = np.where(n > 1, n - 1, math.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
