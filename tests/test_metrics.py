@@ -227,8 +227,8 @@ def test_kl_near_the_prior_is_never_negative() -> None:
 
 
 def test_active_units_counts_the_means_that_move() -> None:
-    # Variances: 0, 0.0025, 0.04, 1.
-    means = torch.tensor([[3.0, 0.05, 0.2, 1.0], [3.0, -0.05, -0.2, -1.0]])
+    # Variances: 0, 0.0081, 0.04, 1; over n - 1 the second would be 0.0162 and pass.
+    means = torch.tensor([[3.0, 0.09, 0.2, 1.0], [3.0, -0.09, -0.2, -1.0]])
     assert metrics.active_units(means) == 2
     assert metrics.active_units(means, threshold=0.5) == 1
     assert metrics.active_units(means[:1]) == 0
