@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -343,9 +342,10 @@ def linear_gaussian_log_weights(
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(len(x), sample_count, generator=generator, dtype=torch.float64)
     z = mean.unsqueeze(1) + noise * math.sqrt(variance)
-    log_prob: Callable[..., torch.Tensor] = lambda value, mean, variance: (  # noqa: E731
-        torch.distributions.Normal(mean, math.sqrt(variance)).log_prob(value)
-    )
+
+    def log_prob(value: torch.Tensor, mean: torch.Tensor, variance: float) -> torch.Tensor:
+        return torch.distributions.Normal(mean, math.sqrt(variance)).log_prob(value)
+
     return (
         log_prob(x.unsqueeze(1), z, 1.0)
         + log_prob(z, torch.zeros_like(z), 1.0)
