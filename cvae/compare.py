@@ -251,7 +251,8 @@ def format_value(value: object) -> str:
             return str(value)
         if value and not 1e-3 <= abs(value) < 1e6:
             return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.6g}"
+        # Small numbers are rates and weights: four decimals would cut their digits off.
+        return f"{value:.4f}" if 0.1 <= abs(value) < 10 or not value else f"{value:.5g}"
     return _visible(str(value))
 
 

@@ -577,8 +577,9 @@ def read_curves(runs: Sequence[Paths]) -> tuple[pd.DataFrame, dict[int, str]]:
 
 def _parse_numbers(header: str, body: str) -> pd.DataFrame | None:
     columns = header.strip().split(",")
-    lines = body.count("\n") + 1
-    if body.count(",") != lines * (len(columns) - 1) or len(set(columns)) != len(columns):
+    if len(set(columns)) != len(columns):
+        return None
+    if any(line.count(",") != len(columns) - 1 for line in body.split("\n")):
         return None
     try:
         table = pd.read_csv(StringIO(body), header=None, names=columns, index_col=False)
@@ -870,10 +871,12 @@ def write_atomically(path: Paths, write: Callable[[Path], None]) -> None:
         ResultsError: if the file cannot be written.
     """
     target = Path(path)
+    if target.is_dir():
+        raise ResultsError(f"{target}: cannot be written: it is a directory")
+    if not target.parent.is_dir():
+        raise ResultsError(f"{target}: cannot be written: {target.parent} is no directory")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        if target.is_dir():
-            raise IsADirectoryError(0, "is a directory")
         write(temporary)
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())

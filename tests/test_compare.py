@@ -1,0 +1,169 @@
+"""``python -m cvae.compare``: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cvae import compare, results
+
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+from fabricated_runs import fabricate_run, fabricate_sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("multirun") / "search"
+    fabricate_sweep(directory, 40)
+    return directory
+
+
+def test_leaderboard_is_ranked_and_fits_80_columns(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare.main([str(sweep), "--top", "5"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert " ".join(lines[:2]).startswith(
+        "40 runs in 1 directory: 35 complete, 1 pruned, 1 diverged, 1 failed, 1 interrupted, 1 unr"
+    )
+    assert "best 5 of 35 complete, by objective (higher is better)" in lines
+    best = results.best(results.load(sweep), 5)
+    start = next(i for i, line in enumerate(lines) if line.startswith("#"))
+    rows = [line.split() for line in lines[start + 2 : start + 7]]
+    assert [row[1] for row in rows] == [str(trial) for trial in best["trial"]]
+    assert [row[2] for row in rows] == [f"{value:.4f}" for value in best["objective"]]
+    assert "latent_size" in lines[start]
+    assert f"run again  python -m cvae.run {best['overrides'].iloc[0]}" in lines
+    assert "  7  failed  RuntimeError: out of memory" in lines
+    unlimited = ("best run", "run again")
+    assert all(len(line) <= 80 for line in lines if not line.startswith(unlimited))
+
+
+def test_ranks_by_any_numeric_column(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([str(sweep), "--by", "nll", "--top", "1"]) == 0
+    out = capsys.readouterr().out
+    best = results.load(sweep).query("status == 'complete'").sort_values("nll").iloc[0]
+    assert "by nll (lower is better)" in out
+    assert f"best run   {best['run']}\n" in out
+
+
+def test_pairs_show_the_pareto_front_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, lr in enumerate((0.001, 0.003, 0.01, 0.03)):
+        overrides = {"objective": "pareto", "optim.encoder_lr": lr}
+        fabricate_run(tmp_path / str(i), overrides, objective=[0.1, 0.2])
+    assert compare.main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    front = results.pareto(results.load(tmp_path))
+    assert f"the Pareto front of BLEU-4 and Gaussian score ({len(front)} runs) first" in out
+    assert f"best run   {front['run'].iloc[0]}\n" in out
+
+
+def test_without_a_complete_run_there_are_still_the_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fabricate_run(tmp_path / "0", status="failed", reason="ValueError: no\x1b[31m data\nat all")
+    assert compare.main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "no leaderboard: none of the 1 runs is complete" in out
+    assert "0  failed  ValueError: no\\x1b[31m data\\nat all" in out
+
+
+def test_writes_csv_parquet_and_html(sweep: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    files = {kind: tmp_path / f"runs.{kind}" for kind in ("csv", "parquet", "html")}
+    arguments = [f"--{kind}={path}" for kind, path in files.items()]
+    assert compare.main([str(sweep), *arguments]) == 0
+    frame = results.load(sweep)
+    assert pd.read_csv(files["csv"])["objective"].tolist() == pytest.approx(
+        frame["objective"].tolist(), nan_ok=True
+    )
+    pd.testing.assert_frame_equal(pd.read_parquet(files["parquet"]), frame)
+    assert files["html"].read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in files.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "cvae.compare: missing: no such directory"),
+        (["."], "holds no run (a directory with result.json or .hydra)"),
+        (["{sweep}", "--by", "bleu5"], "no numeric column 'bleu5': choose from trial, objective"),
+        (["{sweep}", "--by", "anneal"], "no numeric column 'anneal': choose from"),
+        (
+            ["{sweep}", "--csv", "no/such/x.csv"],
+            "x.csv: cannot be written: no/such is no directory",
+        ),
+        (["{sweep}", "--html", "."], ".: cannot be written: it is a directory"),
+        (
+            ["{sweep}", "--parquet", "no/x.parquet"],
+            "x.parquet: cannot be written: no is no directory",
+        ),
+    ],
+)
+def test_refusals_are_one_line_and_exit_code_2(
+    sweep: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compare.main([text.replace("{sweep}", str(sweep)) for text in arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_number_of_rows_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        compare.main(["x", "--top", "0"])
+    assert caught.value.code == 2
+    assert "'0' is no whole number of at least 1" in capsys.readouterr().err
+
+
+def _python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    root = str(Path(compare.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_is_quick_and_torch_is_never_imported(sweep: Path, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    shown = _python("-m", "cvae.compare", "--help", cwd=tmp_path)
+    assert time.perf_counter() - start < 1
+    assert shown.returncode == 0
+    assert "--parquet FILE" in shown.stdout
+    code = (
+        "import sys; from cvae import compare; "
+        f"compare.main([{str(sweep)!r}, '--html', 'x.html']); sys.exit('torch' in sys.modules)"
+    )
+    assert _python("-c", code, cwd=tmp_path).returncode == 0
+
+
+def test_a_reader_that_leaves_early_is_no_error(sweep: Path, tmp_path: Path) -> None:
+    root = str(Path(compare.__file__).parents[1])
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; '{sys.executable}' -m cvae.compare '{sweep}' | head -1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.startswith("40 runs in 1 directory")
+    assert ran.stderr == ""

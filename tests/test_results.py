@@ -1,0 +1,477 @@
+"""``cvae.results`` over fabricated runs: what is in the table, and what is computed from it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cvae import results
+from cvae.results import ResultsError
+
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+from fabricated_runs import fabricate_run, fabricate_sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("multirun") / "search"
+    fabricate_sweep(directory, 40)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def frame(sweep: Path) -> pd.DataFrame:
+    return results.load(sweep)
+
+
+# ------------------------------------------------------------------------------------- loading
+
+
+def test_every_run_is_a_row_with_its_status_and_reason(frame: pd.DataFrame) -> None:
+    assert list(frame["trial"]) == list(range(40))
+    assert frame["status"].value_counts().to_dict() == {
+        "complete": 35,
+        "diverged": 1,
+        "pruned": 1,
+        "failed": 1,
+        "interrupted": 1,
+        "unreadable": 1,
+    }
+    reasons = frame.set_index("trial")["reason"]
+    assert reasons[3] == "kl is 1e9 at step 812"
+    assert reasons[7] == "RuntimeError: out of memory"
+    assert reasons[9] == "no result.json: the run was killed, or still goes on"
+    assert reasons[11].startswith("result.json is no JSON: ")
+    assert reasons[frame["status"] == "complete"].isna().all()
+
+
+def test_values_are_those_of_the_files(sweep: Path, frame: pd.DataFrame) -> None:
+    written = json.loads((sweep / "trial_00004" / "result.json").read_text())
+    row = frame.iloc[4]
+    assert row["run"] == str(sweep / "trial_00004")
+    assert row["sweep"] == str(sweep)
+    assert row["study"] == "search"
+    assert row["objective"] == written["objective"]["value"]
+    assert row["objective_bleu4"] == written["objective"]["parts"]["bleu4"]
+    assert row["seconds"] == written["seconds"]["total"]
+    assert row["seed"] == written["seed"]
+    assert set(results.metrics(frame)) == set(written["metrics"])
+    for name, value in written["metrics"].items():
+        assert row[name] == value
+    assert row["overrides"] == " ".join(written["overrides"])
+    assert row["started_at"] == pd.Timestamp(written["started_at"])
+
+
+def test_overridden_keys_are_typed_columns(frame: pd.DataFrame) -> None:
+    assert results.parameters(frame) == [
+        "anneal",
+        "model.latent_size",
+        "optim.encoder_lr",
+        "model.two_level",
+        "anneal.cycle_count",
+    ]
+    assert frame["anneal"].dtype == "str"
+    assert frame["model.latent_size"].dtype == "int64"
+    assert frame["optim.encoder_lr"].dtype == "float64"
+    assert frame["model.two_level"].dtype == "bool"
+    # Only a cyclical schedule has cycles: the others have no value, and not the default one.
+    assert frame["anneal.cycle_count"].dtype == "Int64"
+    assert (frame["anneal.cycle_count"].notna() == (frame["anneal"] == "cyclical")).all()
+
+
+def test_killed_and_damaged_runs_keep_their_overrides_and_seed(
+    sweep: Path, frame: pd.DataFrame
+) -> None:
+    for number in (9, 11):
+        overrides = (sweep / f"trial_{number:05d}" / ".hydra" / "overrides.yaml").read_text()
+        row = frame.iloc[number]
+        assert f"- model.latent_size={row['model.latent_size']}\n" in overrides
+        assert f"- anneal={row['anneal']}\n" in overrides
+        assert f"- seed={row['seed']}\n" in overrides
+        assert math.isnan(row["objective"])
+
+
+def test_keys_that_only_some_runs_override_are_filled_from_the_configuration(
+    tmp_path: Path,
+) -> None:
+    fabricate_run(tmp_path / "a", {"anneal": "monotonic", "optim.clip": 5})
+    fabricate_run(tmp_path / "b", {"model.latent_size": 8})
+    fabricate_run(tmp_path / "c", status="interrupted")
+    frame = results.load(tmp_path)
+    assert list(frame["anneal"]) == ["monotonic", "cyclical", "cyclical"]
+    assert list(frame["model.latent_size"]) == [32, 8, 32]
+    assert list(frame["optim.clip"]) == [5.0, 1.0, 1.0]
+    assert frame["optim.clip"].dtype == "float64"
+
+
+def test_group_choice_without_hydras_record_falls_back_to_the_name(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", {"anneal": "monotonic"})
+    shutil.rmtree(fabricate_run(tmp_path / "b") / ".hydra")
+    assert list(results.load(tmp_path)["anneal"]) == ["monotonic", "cyclical"]
+
+
+def test_a_key_named_like_a_column_gets_a_prefix(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", {"objective": "bleu"})
+    fabricate_run(tmp_path / "b")
+    frame = results.load(tmp_path)
+    assert list(frame["config.objective"]) == ["bleu", "combined"]
+    assert frame["objective"].dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("-3", -3),
+        ("1e-3", 1e-3),
+        (".5", 0.5),
+        ("inf", math.inf),
+        ("true", True),
+        ("null", None),
+        ("'8'", "8"),
+        ("1.2.3", "1.2.3"),
+        ("cyclical", "cyclical"),
+        ("[8,16]", "[8,16]"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_override_values_follow_hydras_grammar(tmp_path: Path, text: str, value: object) -> None:
+    run = fabricate_run(tmp_path / "a", status="interrupted")
+    (run / ".hydra" / "overrides.yaml").write_text(f'- "+extra.key={text}"\n- ~gone\n- +b=1\n')
+    frame = results.load(run)
+    assert results.parameters(frame) == ["extra.key", "b"]
+    found = frame["extra.key"].iloc[0]
+    if value is None:
+        assert pd.isna(found)
+    else:
+        assert found == value
+        assert isinstance(found, str) == isinstance(value, str)
+
+
+def test_lists_are_text_and_mixed_columns_too(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", {"data.bucket_sizes": [4, 8], "optim.clip": "none"})
+    fabricate_run(tmp_path / "b")
+    frame = results.load(tmp_path)
+    assert list(frame["data.bucket_sizes"]) == ["[4,8]", "[8,12,24]"]
+    assert list(frame["optim.clip"]) == ["none", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "result.json is no JSON"),
+        (b"\xff\xfe{", "result.json cannot be read"),
+        (b"[1, 2]", "result.json has [1, 2] as the file, no dict"),
+        (b"{}", "result.json has status None"),
+        (b'{"status": "done"}', "result.json has status 'done', none of complete"),
+        (b'{"status": "complete", "metrics": {"kl": "big"}}', "has 'big' as metrics.kl, no num"),
+        (b'{"status": "complete", "seed": 1.5}', "has 1.5 as seed, no whole number"),
+        (b'{"status": "complete", "seconds": 3}', "has 3 as seconds, no dict"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"status": "complete", "seed": 1' + b"0" * 5000 + b"}", "cannot be read"),
+    ],
+)
+def test_damaged_result_is_a_row_that_says_how(tmp_path: Path, content: bytes, reason: str) -> None:
+    run = fabricate_run(tmp_path / "trial_00003", {"anneal": "monotonic"})
+    (run / "result.json").write_bytes(content)
+    row = results.load(tmp_path).iloc[0]
+    assert row["status"] == "unreadable"
+    assert reason in row["reason"]
+    assert "\n" not in row["reason"]
+    assert (row["trial"], row["anneal"]) == (3, "monotonic")
+
+
+def test_natural_order_nesting_and_each_run_once(tmp_path: Path) -> None:
+    for name in ("10", "9", "1"):
+        fabricate_run(tmp_path / "multirun" / "day" / name)
+    single = fabricate_run(tmp_path / "outputs" / "day" / "12-00-01")
+    (tmp_path / "multirun" / "loop").symlink_to(tmp_path / "multirun")
+    frame = results.load(single, tmp_path)
+    assert [Path(run).name for run in frame["run"]] == ["12-00-01", "1", "9", "10"]
+    assert list(frame["trial"].astype(object).where(frame["trial"].notna(), None)) == [
+        None,
+        1,
+        9,
+        10,
+    ]
+
+
+def test_what_cannot_be_loaded_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"missing: no such directory$"):
+        results.load(tmp_path / "missing")
+    with pytest.raises(ResultsError, match=r"empty: holds no run \(a directory with"):
+        results.load(tmp_path / "empty")
+    with pytest.raises(ResultsError, match=r"file: is a file"):
+        results.load(tmp_path / "file")
+    with pytest.raises(ResultsError, match="no path given"):
+        results.load()
+
+
+def test_a_pair_as_objective_leaves_the_objective_missing(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", {"objective": "pareto"}, objective=[0.5, 0.25])
+    frame = results.load(tmp_path)
+    assert math.isnan(frame["objective"].iloc[0])
+    assert frame["objective_name"].iloc[0] == "pareto"
+    with pytest.raises(
+        ResultsError, match="have a pair as objective: rank them by objective_bleu4"
+    ):
+        results.best(frame)
+    assert len(results.best(frame, by="objective_bleu4")) == 1
+
+
+def test_a_thousand_runs_load_in_two_seconds(tmp_path: Path) -> None:
+    # The promise is 10,000 in 20 seconds; cold disks and busy machines get the same slack.
+    fabricate_sweep(tmp_path, 1000, evaluations=2, dev_rows=0)
+    start = time.perf_counter()
+    frame = results.load(tmp_path)
+    assert time.perf_counter() - start < 2
+    assert len(frame) == 1000
+
+
+def test_csv_and_parquet_keep_the_table(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    again = pd.read_csv(tmp_path / "runs.csv")
+    assert results.parameters(again) == results.parameters(frame)
+    assert results.metrics(again) == results.metrics(frame)
+    pytest.importorskip("pyarrow")
+    frame.to_parquet(tmp_path / "runs.parquet", index=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), frame)
+
+
+# -------------------------------------------------------------------------------------- curves
+
+
+def test_curves_have_one_row_for_each_run_and_evaluation(sweep: Path, frame: pd.DataFrame) -> None:
+    curves = results.curves(frame)
+    counts = curves.groupby("trial").size()
+    assert counts[0] == 12
+    assert counts[3] == 4  # diverged a third of the way
+    assert counts[5] == 6  # pruned half of the way
+    assert not {7, 9} & set(counts.index)
+    written = pd.read_csv(sweep / "trial_00004" / "metrics.csv")
+    mine = curves[curves["run"] == str(sweep / "trial_00004")]
+    pd.testing.assert_frame_equal(mine[list(written)].reset_index(drop=True), written)
+    assert set(mine["anneal"]) == {frame["anneal"].iloc[4]}
+    pd.testing.assert_frame_equal(results.curves(sweep), curves)
+    pd.testing.assert_frame_equal(results.curves([sweep]), curves)
+
+
+def test_curves_of_some_rows_keep_to_them(frame: pd.DataFrame) -> None:
+    curves = results.curves(frame.iloc[[6, 2]])
+    assert list(curves["trial"].unique()) == [6, 2]
+
+
+def test_runs_with_different_columns_share_one_table(tmp_path: Path) -> None:
+    for name, header in (("a", "step,kl\n1,2\n"), ("b", "step,loss\n1,3\n2,\n")):
+        (fabricate_run(tmp_path / name) / "metrics.csv").write_text(header)
+    curves = results.curves(tmp_path)
+    assert list(curves["step"]) == [1, 1, 2]
+    assert curves["kl"].isna().tolist() == [False, True, True]
+    assert curves["loss"].isna().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("content", ["", "step,kl\n1\n", "step,kl\n1,x\n", "step,kl\n1,2,3\n4\n"])
+def test_damaged_curves_are_named(tmp_path: Path, content: str) -> None:
+    fabricate_run(tmp_path / "a")
+    (fabricate_run(tmp_path / "b") / "metrics.csv").write_text(content)
+    with pytest.raises(ResultsError, match=r"b/metrics.csv: is "):
+        results.curves(tmp_path)
+    with pytest.warns(UserWarning, match=r"b/metrics.csv: is "):
+        curves = results.curves(tmp_path, damaged="warn")
+    assert {Path(run).name for run in curves["run"]} == {"a"}
+
+
+# ----------------------------------------------------------------------------- best and Pareto
+
+
+def table(**columns: Sequence[object]) -> pd.DataFrame:
+    """Return a table as ``load`` makes it, of complete runs unless it says otherwise."""
+    size = len(next(iter(columns.values())))
+    frame = pd.DataFrame({"run": [f"r{i}" for i in range(size)], "status": "complete"})
+    for name in ("objective", *results.PARETO):
+        frame[name] = math.nan
+    for name, values in columns.items():
+        frame[name] = values
+    known = {"run", "status", "objective", "seed", *results.PARETO}
+    frame.attrs = {"parameters": [name for name in columns if name not in known], "metrics": []}
+    return frame
+
+
+def test_best_ranks_complete_runs_only() -> None:
+    frame = table(
+        objective=[0.1, 0.9, 0.5, 0.7, math.nan],
+        nll=[3.0, 1.0, 2.0, 5.0, 0.1],
+        status=["complete", "pruned", "complete", "complete", "complete"],
+    )
+    assert list(results.best(frame, 2)["run"]) == ["r3", "r2"]
+    assert list(results.best(frame, 9)["run"]) == ["r3", "r2", "r0"]
+    assert list(results.best(frame, 1, by="nll")["run"]) == ["r4"]
+    assert list(results.best(frame, 1, by="nll", ascending=False)["run"]) == ["r3"]
+    with pytest.raises(ResultsError, match="no numeric column 'status': choose from objective, "):
+        results.best(frame, by="status")
+    with pytest.raises(ResultsError, match="n is 0"):
+        results.best(frame, 0)
+    with pytest.raises(ResultsError, match="none of the 1 runs is complete"):
+        results.best(frame[frame["status"] == "pruned"])
+
+
+def test_pareto_front_agrees_with_the_definition(frame: pd.DataFrame) -> None:
+    front = results.pareto(frame)
+    points = frame[frame["status"] == "complete"][list(results.PARETO)].to_numpy()
+    unbeaten = [not any((q >= p).all() and (q > p).any() for q in points) for p in points]
+    expected = frame[frame["status"] == "complete"][unbeaten]
+    assert set(front["run"]) == set(expected["run"])
+    assert front["objective_bleu4"].is_monotonic_decreasing
+    assert front["objective_gaussian_score"].is_monotonic_increasing
+
+
+def test_equal_points_are_on_the_front_together() -> None:
+    frame = table(
+        objective_bleu4=[0.5, 0.5, 0.4, 0.5], objective_gaussian_score=[0.3, 0.3, 0.3, 0.2]
+    )
+    assert sorted(results.pareto(frame)["run"]) == ["r0", "r1"]
+
+
+# ---------------------------------------------------------------------------- seeds and groups
+
+
+def test_aggregate_over_seeds_by_hand() -> None:
+    frame = table(
+        objective=[1.0, 2.0, 6.0, 4.0, 9.0, 5.0],
+        size=[8, 8, 8, 16, 16, 32],
+        status=["complete"] * 4 + ["diverged", "complete"],
+    )
+    mean = results.aggregate(frame)
+    assert list(mean.columns) == [
+        "size",
+        "runs",
+        "not_complete",
+        "objective_mean",
+        "objective_std",
+        "objective_n",
+        "objective_low",
+        "objective_high",
+    ]
+    assert list(mean["size"]) == [32, 16, 8]
+    assert list(mean["objective_mean"]) == [5.0, 4.0, 3.0]
+    assert list(mean["runs"]) == [1, 2, 3]
+    assert list(mean["not_complete"]) == [0, 1, 0]
+    assert list(mean["objective_n"]) == [1, 1, 3]
+    low, high = stats.t.interval(0.95, 2, loc=3.0, scale=stats.sem([1.0, 2.0, 6.0]))
+    assert mean["objective_low"].iloc[2] == pytest.approx(low)
+    assert mean["objective_high"].iloc[2] == pytest.approx(high)
+    assert mean[["objective_std", "objective_low", "objective_high"]].iloc[:2].isna().all().all()
+
+
+def test_aggregate_keeps_runs_without_the_key_and_takes_any_metric(frame: pd.DataFrame) -> None:
+    mean = results.aggregate(frame, ["anneal", "anneal.cycle_count"], ["nll", "objective"])
+    assert mean["runs"].sum() == len(frame)
+    assert (mean["anneal"] == "monotonic").sum() == 1
+    assert mean["nll_mean"].dropna().is_monotonic_increasing  # lower is better
+    one = results.aggregate(frame, [], "objective")
+    assert one["objective_mean"].tolist() == [
+        pytest.approx(frame.loc[frame["status"] == "complete", "objective"].mean())
+    ]
+    with pytest.raises(ResultsError, match="no column 'aneal': choose from run, sweep"):
+        results.aggregate(frame, "aneal")
+
+
+def test_compare_agrees_with_scipy(frame: pd.DataFrame) -> None:
+    compared = results.compare(frame, "anneal")
+    complete = frame[frame["status"] == "complete"]
+    groups = {name: rows["objective"].to_numpy() for name, rows in complete.groupby("anneal")}
+    best, other = (groups[name] for name in compared["anneal"])
+    test = stats.ttest_ind(other, best, equal_var=False)
+    interval = test.confidence_interval(0.95)
+    row = compared.iloc[1]
+    assert best.mean() > other.mean()
+    assert compared["reference"].tolist() == [True, False]
+    assert row["difference"] == pytest.approx(other.mean() - best.mean())
+    assert row["difference_low"] == pytest.approx(interval.low)
+    assert row["difference_high"] == pytest.approx(interval.high)
+    assert row["p_value"] == pytest.approx(test.pvalue)
+    assert math.isnan(compared["p_value"].iloc[0])
+    assert "Welch" in compared.attrs["method"]
+
+
+def test_compare_with_a_baseline_corrects_for_several_comparisons() -> None:
+    random = np.random.default_rng(1)
+    values = [*random.normal(0, 1, 8), *random.normal(1, 1, 8), *random.normal(3, 1, 8), 9.0]
+    frame = table(objective=list(values), size=[8] * 8 + [16] * 8 + [32] * 8 + [64])
+    compared = results.compare(frame, "size", baseline=8).set_index("size")
+    assert compared["reference"].to_dict() == {64: False, 32: False, 16: False, 8: True}
+    assert math.isnan(compared["p_value"][64])  # a single run has no spread
+    assert compared["difference"][64] == pytest.approx(9.0 - np.mean(values[:8]))
+    p16, p32 = compared["p_value"][16], compared["p_value"][32]
+    assert p32 < p16
+    assert compared["p_holm"][32] == pytest.approx(2 * p32)
+    assert compared["p_holm"][16] == pytest.approx(max(2 * p32, p16))
+    with pytest.raises(ResultsError, match="no group 7 in 'size': choose from 64, 32, 16, 8"):
+        results.compare(frame, "size", baseline=7)
+
+
+# ---------------------------------------------------------------------------------- importance
+
+
+def test_importance_finds_what_matters_in_any_shape() -> None:
+    random = np.random.default_rng(3)
+    n = 300
+    hump, noise = random.uniform(-1, 1, n), random.uniform(-1, 1, n)
+    kind = random.choice(["a", "b", "c"], n)
+    objective = -(hump**2) + 0.2 * (kind == "b") + random.normal(0, 0.05, n)
+    frame = table(objective=list(objective), noise=list(noise), hump=list(hump), kind=list(kind))
+    found = results.importance(frame).set_index("parameter")
+    assert list(found.index) == ["hump", "kind", "noise"]
+    assert found["importance"]["hump"] > 0.5  # a rank correlation would say about 0
+    assert found["importance"]["kind"] > found["noise"]["kind"]
+    assert found["importance"]["noise"] < 2 * found["noise"]["noise"] < 0.1
+    assert found["groups"].to_dict() == {"hump": 5, "kind": 3, "noise": 5}
+    pd.testing.assert_frame_equal(found, results.importance(frame).set_index("parameter"))
+
+
+def test_importance_of_a_perfect_and_of_an_unknowable_key() -> None:
+    frame = table(objective=[0.0, 0.0, 1.0, 1.0] * 5, side=["l", "l", "r", "r"] * 5)
+    assert results.importance(frame)["importance"].tolist() == [pytest.approx(1.0)]
+    few = table(objective=[0.1, 0.2], side=["l", "r"])
+    assert results.importance(few)["importance"].isna().tolist() == [True]
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+def test_labels_are_short_and_unique(tmp_path: Path) -> None:
+    for sweep in ("a", "b"):
+        fabricate_run(tmp_path / sweep / "trial_00001")
+    fabricate_run(tmp_path / "a" / "trial_00000")
+    assert list(results.labels(results.load(tmp_path / "a"))) == ["0", "1"]
+    assert list(results.labels(results.load(tmp_path))) == ["a/0", "a/1", "b/1"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+
+    def whole(path: Path) -> None:
+        path.write_text("old")
+
+    results.write_atomically(target, whole)
+
+    def half(path: Path) -> None:
+        path.write_text("new, but")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ResultsError, match="file: cannot be written: No space left on device"):
+        results.write_atomically(target, half)
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
