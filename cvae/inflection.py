@@ -134,8 +134,8 @@ def is_regular(forms: Sequence[str]) -> bool:
     Free choices of spelling count as regular whichever way they went, since they depend on
     stress or custom and not on the verb being irregular: doubling the last consonant
     (travelled, traveled; focussed, focused), -s or -es (vetos, vetoes), keeping a silent e
-    before -ing (singeing), -cking or -cing. Everything else is irregular: sang, put, had, does
-    is regular but did is not.
+    before -ing (singeing), -cking or -cing. Everything else is irregular: one form such as
+    sang, put or has makes the whole verb irregular.
 
     Raises:
         ValueError: if there are not four forms or the first is empty.
@@ -155,7 +155,7 @@ _WANTS_E: Final = re.compile(
     r"[vucz]$|[^s]s$|[rdl]g$|(?:[hr]a|e|u)ng$|[aeiou]g$"
     # tackl-, massacr-, breath-.
     r"|[bcdfgkpstz]l$|[bcdfgkptv]r$|[aeo][aeo]th$"
-    # The last vowel is probably long: creat-, comput-, divid-, combin-, inquir-, invok-, compil-.
+    # The last vowel is probably long: activat-, comput-, divid-, combin-, inquir-, invok-, compil-.
     r"|(?:^|[^aeiou]|qu)(?:[aeiou]k|[aou]t|[aeiou]d|in|[au]m|im|[iu]r|[iou]l|y[plnmtk])$"
     r"|[iu]at$|[aeiou][^aeiou]*[bcdfgkmnprtvw]ar$|(?:gui|sua)d$"
 )

@@ -295,7 +295,7 @@ def families(verbs: Sequence[Verb]) -> list[list[Verb]]:
 
     groups = linked_groups([list(links(verb)) for verb in verbs])
     found = [[verbs[index] for index in group] for group in groups]
-    return sorted(found, key=lambda family: lemma_order(family[0].lemma))
+    return sorted(found, key=lambda family: lemma_order(min(v.lemma for v in family)))
 
 
 def assign_splits(verbs: Sequence[Verb]) -> dict[str, tuple[str, str]]:
