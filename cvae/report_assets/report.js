@@ -845,8 +845,12 @@
     axes.forEach(({ name, place }, i) => {
       shapes.push({ type: "line", x0: i, x1: i, y0: 0, y1: 1, layer: "above",
         line: { color: css("--soft"), width: 1 } });
-      annotations.push({ x: i, y: 1.04, yanchor: "bottom", text: plain(cut(short(name), 16)),
-        showarrow: false, font: { size: 12 }, hovertext: plain(name) });
+      // No hover text: it would make the label swallow a drag that begins on it.
+      const dot = name.startsWith("objective") ? -1 : name.lastIndexOf(".");
+      const group = dot > 0 ? `<span style="font-size:10px">${plain(cut(name.slice(0, dot + 1), 16))}`
+        + "</span><br>" : "";
+      annotations.push({ x: i, y: 1.04, yanchor: "bottom", showarrow: false, font: { size: 12 },
+        text: group + plain(cut(short(name), 16)) });
       const label = (y, text) => annotations.push({ x: i, y, xanchor: "left", xshift: 3,
         text: plain(cut(text, 12)), showarrow: false, font: { size: 10.5, color: css("--ink") },
         bgcolor: css("--card"), opacity: 0.85, borderpad: 1 });
@@ -865,7 +869,7 @@
       if (heights[i].some((height) => height === MISSING)) label(MISSING, "none");
     });
     return Plotly.react(node, traces, layout({
-      margin: { l: 24, r: 24, t: 12, b: 16 }, shapes, annotations, dragmode: "select",
+      margin: { l: 24, r: 24, t: 24, b: 16 }, shapes, annotations, dragmode: "select",
       selectdirection: "any", newselection: { line: { color: css("--accent") } },
       xaxis: { visible: false, range: [-0.25, axes.length - 1 + 0.55], fixedrange: true },
       yaxis: { visible: false, range: [-0.16, 1.14], fixedrange: true },

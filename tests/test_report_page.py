@@ -1,0 +1,170 @@
+"""The report page as text: complete, self-contained, of sensible size, and escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cvae import report_page, results
+from cvae.results import ResultsError
+
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+from fabricated_runs import fabricate_run, fabricate_sweep
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    root = tmp_path_factory.mktemp("multirun")
+    fabricate_sweep(root / "search", 40)
+    return results.load(root / "search")
+
+
+def scripts(page: str) -> list[tuple[str, str]]:
+    """Return attributes and content of every script, found as a browser finds them."""
+    return re.findall(r"<script\b([^>]*)>(.*?)</script", page, flags=re.DOTALL)
+
+
+def data_of(page: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(scripts(page)[0][1])
+    return data
+
+
+def test_page_holds_every_trial_and_plotly_once(frame: pd.DataFrame) -> None:
+    page = report_page.render(frame)
+    (kind, _), (_, plotly), (_, behaviour) = scripts(page)
+    assert kind == ' type="application/json" id="data"'
+    assert page.count("plotly.js v") == 1
+    data = data_of(page)
+    columns = {column["name"]: column for column in data["columns"]}
+    assert columns["status"]["values"] == frame["status"].tolist()
+    assert columns["model.latent_size"]["values"] == frame["model.latent_size"].tolist()
+    assert columns["objective"]["values"][7] is None
+    assert data["front"] == results.pareto(frame).index.tolist()
+    assert data["importance"][0]["parameter"] == results.importance(frame)["parameter"][0]
+    assert len(data["curves"]["runs"]) == results.curves(frame)["run"].nunique()
+    # Nothing but these two scripts may run, and nothing may be fetched.
+    policy = re.search(r'Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    for script in (plotly, behaviour):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy[1]
+    assert "default-src 'none'" in policy[1]
+
+
+def test_nothing_on_the_page_refers_elsewhere(frame: pd.DataFrame) -> None:
+    page = report_page.render(frame)
+    markup = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)|url\(|@import|https?:""", markup)
+
+
+def test_curves_are_thinned_to_a_stated_number_with_both_ends(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", evaluations=1000)
+    frame = results.load(tmp_path)
+    data = data_of(report_page.render(frame))
+    run = dict(zip(data["curves"]["columns"], data["curves"]["runs"]["0"], strict=True))
+    steps = results.curves(frame)["step"].tolist()
+    assert len(run["step"]) == 200
+    assert (run["step"][0], run["step"][-1]) == (steps[0], steps[-1])
+    assert data["notes"] == ["curves of 1 runs are thinned to 200 evaluations each"]
+
+
+def test_conversions_are_limited_and_counted(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "a", {"optim.encoder_lr": 1e-6}, dev_rows=400)
+    written = pd.read_csv(run / "conversions.csv", keep_default_na=False)
+    found = data_of(report_page.render(results.load(tmp_path)))["conversions"]["0"]
+    dev = written[written["split"] == "dev"]
+    assert (found["dev"], found["wrong"]) == (400, (dev["correct"] == 0).sum())
+    assert [entry[0] for entry in found["rows"]] == [0] * 10 + [1] * 15
+    for entry, row in zip(found["rows"], written.itertuples(), strict=False):
+        assert entry[1:6] == [
+            row.source,
+            row.source_tense,
+            row.target_tense,
+            row.target,
+            row.correct,
+        ]
+        letters = entry[6]
+        assert "".join(text for kind, text in letters if kind != "-") == row.prediction
+        assert "".join(text for kind, text in letters if kind != "x") == row.target
+        if len([1 for e in found["rows"] if e[0] == 0]) == 10 and entry is found["rows"][9]:
+            break
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "pieces"),
+    [
+        ("splitting", "splitting", [("=", "splitting")]),
+        ("abandoned", "abandons", [("=", "abandon"), ("x", "s"), ("-", "ed")]),
+        ("sends", "", [("-", "sends")]),
+        ("a", "b", [("x", "b"), ("-", "a")]),
+        ("dreamed|dreamt", "dreamtt", [("=", "dreamt"), ("x", "t")]),
+        ("learned/learnt", "learned", [("=", "learned")]),
+    ],
+)
+def test_letters_are_marked_against_the_nearest_target(
+    target: str, prediction: str, pieces: list[tuple[str, str]]
+) -> None:
+    assert report_page.align(target, prediction) == pieces
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "conversions.csv", "samples.csv"])
+@pytest.mark.parametrize("content", [b"a,b\n1,x\n", b"\xff\xff\n\xff\n"])
+def test_damaged_files_are_named_and_do_not_stop_the_page(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (fabricate_run(tmp_path / "a") / name).write_bytes(content)
+    fabricate_run(tmp_path / "b")
+    data = data_of(report_page.render(results.load(tmp_path)))
+    (note,) = data["notes"]
+    assert f"a/{name}" in note
+    key = {"metrics.csv": "curves"}.get(name, name.removesuffix(".csv"))
+    held = data[key]["runs"] if key == "curves" else data[key]
+    assert list(held) == ["1"]
+
+
+def test_data_cannot_end_its_script_or_break_the_page(tmp_path: Path) -> None:
+    evil = "</script><!--<script>\u2028 %%data%% %%plotly%% %%behaviour%%"
+    fabricate_run(tmp_path / "a", {"extra.key": evil}, status="failed", reason=evil)
+    page = report_page.render(results.load(tmp_path), title=evil)
+    assert len(scripts(page)) == 3
+    data = data_of(page)
+    assert data["title"] == evil
+    columns = {column["name"]: column["values"] for column in data["columns"]}
+    assert columns["reason"] == [evil]
+    assert columns["extra.key"] == [evil]
+
+
+def test_more_than_a_thousand_runs_keep_the_details_of_the_best(
+    monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame
+) -> None:
+    monkeypatch.setattr(report_page, "_DETAILED_RUNS", 5)
+    data = data_of(report_page.render(frame))
+    best = results.best(frame, 5).index
+    assert sorted(map(int, data["conversions"])) == sorted(best)
+    assert "conversions and samples are those of the best 5 runs" in data["notes"]
+
+
+def test_a_pair_as_objective_is_explained_by_bleu(tmp_path: Path) -> None:
+    for i in range(6):
+        overrides = {"objective": "pareto", "optim.encoder_lr": 10.0**-i}
+        fabricate_run(tmp_path / str(i), overrides, objective=[0.1, 0.2])
+    data = data_of(report_page.render(results.load(tmp_path)))
+    assert data["target"] == "objective_bleu4"
+    assert data["targetLabel"] == "objective_bleu4 (these runs have a pair as objective)"
+
+
+def test_refuses_what_is_no_table_of_runs(frame: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="needs a table from cvae.results.load"):
+        report_page.render(pd.DataFrame({"a": [1]}))
+    with pytest.raises(ResultsError, match="the table has no runs"):
+        report_page.render(frame.iloc[:0])
+    with pytest.raises(ResultsError, match="cannot be written"):
+        report_page.write(frame, tmp_path / "missing" / "page.html")
