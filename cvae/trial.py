@@ -1,0 +1,168 @@
+"""The tie between a job and its Optuna trial: report progress, ask whether to stop.
+
+    trial = current()
+    ...
+    if trial is not None:
+        trial.report(value, step)
+        if trial.should_prune():
+            raise pruned("worse than the median at step 4")
+
+`current` returns None outside a sweep. Only the application raises: `report` and `should_prune`
+never do, whatever the database does, for a trial must not be lost because it could not report.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import optuna
+
+log = logging.getLogger(__name__)
+
+_WAITS = (0.2, 1.0, 3.0)  # seconds before the second attempt and those after it
+_PAUSE = 60.0  # seconds without an attempt, once all attempts have failed
+
+T = TypeVar("T")
+
+
+def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
+    """The trial this process runs, as the sweeper's environment variables tell."""
+    variables = os.environ if environment is None else environment
+    study, number = variables.get("CVAE_STUDY"), variables.get("CVAE_TRIAL")
+    if not study or number is None or not number.isdigit():
+        return None
+    storage, trial_id = variables.get("CVAE_STORAGE"), variables.get("CVAE_TRIAL_ID", "")
+    former = variables.get("CVAE_RESUME_FROM", "")
+    return TrialHandle(
+        study=study,
+        number=int(number),
+        resume_from=tuple(Path(part) for part in former.split(os.pathsep) if part),
+        _storage=storage if trial_id.isdigit() else None,
+        _trial_id=int(trial_id) if trial_id.isdigit() else 0,
+        _pruner=variables.get("CVAE_PRUNER", ""),
+    )
+
+
+def pruned(reason: str) -> Exception:
+    """The exception to raise when a trial stops early: `raise pruned("...")`."""
+    import optuna
+
+    return optuna.TrialPruned(reason)
+
+
+@dataclass
+class TrialHandle:
+    """One trial of a study. It connects to the database at the first report."""
+
+    study: str
+    number: int
+    # Directories of the interrupted runs that this one repeats, the latest first: a checkpoint
+    # in one of them saves the work done.
+    resume_from: tuple[Path, ...] = ()
+    _storage: str | None = field(default=None, repr=False)
+    _trial_id: int = 0
+    _pruner: str = field(default="", repr=False)
+    _trial: optuna.trial.Trial | None = field(default=None, repr=False)
+    _silent_until: float = field(default=0.0, repr=False)
+    _complained: bool = field(default=False, repr=False)
+
+    def report(self, value: float, step: int) -> None:
+        """Store the objective at a step, for the pruner and for the study's plots.
+
+        Steps count from 0. Nothing happens for a value that is not finite, in a study of several
+        objectives, and in one that lives in the sweep's memory.
+        """
+        if self._storage is not None and math.isfinite(value):
+            self._attempt(lambda: self._report(value, step), None)
+
+    def should_prune(self) -> bool:
+        """Whether the pruner gives this trial up, judging by what was reported."""
+        if self._storage is None:
+            return False
+        return self._attempt(self._should_prune, False)
+
+    def _report(self, value: float, step: int) -> None:
+        trial = self._connect()
+        if len(trial.study.directions) == 1:
+            trial.report(value, step)
+
+    def _should_prune(self) -> bool:
+        trial = self._connect()
+        return len(trial.study.directions) == 1 and trial.should_prune()
+
+    def _connect(self) -> optuna.trial.Trial:
+        if self._trial is None:
+            self._trial = _load(str(self._storage), self.study, self._trial_id, self._pruner)
+        return self._trial
+
+    def _attempt(self, action: Callable[[], T], otherwise: T) -> T:
+        """Run a step that needs the database; after some tries, do without for a while."""
+        if time.monotonic() < self._silent_until:
+            return otherwise
+        waits = () if self._complained else _WAITS
+        for wait in (*waits, None):
+            try:
+                result = action()
+                self._complained = False
+                return result
+            except Exception as error:
+                if wait is None:
+                    self._give_up(error)
+                else:
+                    time.sleep(wait)
+        return otherwise
+
+    def _give_up(self, error: Exception) -> None:
+        self._silent_until = time.monotonic() + _PAUSE
+        if not self._complained:
+            # Without the error's text: it may quote the database's URL.
+            log.warning(
+                "the study does not answer (%s): going on without pruning", type(error).__name__
+            )
+        self._complained = True
+
+
+def _load(storage: str, study: str, trial_id: int, pruner: str) -> optuna.trial.Trial:
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    is_file = storage.startswith("sqlite")
+    backend = optuna.storages.RDBStorage(
+        storage,
+        engine_kwargs={"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True},
+        skip_compatibility_check=True,  # the sweeper has checked it
+    )
+    loaded = optuna.load_study(
+        study_name=study,
+        storage=backend,
+        # Optuna 2 samples when a Trial is made; other samplers would write to the study.
+        sampler=optuna.samplers.RandomSampler(),
+        pruner=_pruner(pruner),
+    )
+    return optuna.trial.Trial(loaded, trial_id)
+
+
+def _pruner(text: str) -> optuna.pruners.BasePruner:
+    """The sweep's pruner: the database does not hold it, so that it comes as JSON."""
+    import optuna
+
+    if not text:
+        return optuna.pruners.NopPruner()
+    settings: dict[str, Any] = json.loads(text)
+    module, _, name = str(settings.pop("_target_")).rpartition(".")
+    if module != "optuna.pruners":
+        raise ValueError(f"not a pruner of Optuna: {name}")
+    made = getattr(importlib.import_module(module), name)(**settings)
+    assert isinstance(made, optuna.pruners.BasePruner)
+    return made

@@ -1,0 +1,330 @@
+"""The book of a study: take a trial, finish it, give it back; shared by all workers.
+
+Everything that must happen once among several workers happens under the storage's lock. In it, a
+running trial without an owner is one whose worker died between two steps, for nobody else can
+be between them.
+
+A trial that was interrupted stays in the study as failed, with `interrupted` set, and does not
+count towards the total. Its parameters wait in the queue under a new number, linked by `retry_of`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ._errors import SweepError
+from ._nursery import Outcome
+from ._owner import Owner, is_dead
+from ._space import Grid
+from ._storage import StudyStorage
+
+_HEARTBEAT = "heartbeat "
+
+
+@dataclass
+class Claim:
+    """A trial that this process runs."""
+
+    trial: optuna.trial.Trial
+    number: int
+    trial_id: int
+    resume_from: list[str]
+    began: float
+    directory: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a study is complete, and when a trial or a worker is given up."""
+
+    total: int
+    retries: int
+    silence: float
+
+
+class Book:
+    """One worker's access to the study."""
+
+    def __init__(
+        self,
+        study: optuna.study.Study,
+        storage: StudyStorage,
+        me: Owner,
+        limits: Limits,
+        grid: Grid | None,
+    ) -> None:
+        self.study = study
+        self._storage = storage
+        self._me = me
+        self._limits = limits
+        self.grid = grid
+        self._live: set[int] = set()
+        self._pulse = _Pulse(limits.silence)
+
+    @property
+    def total(self) -> int:
+        """Trials that make the study complete."""
+        return self._limits.total
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, as the storage has them now."""
+        return self.study.get_trials(deepcopy=False)
+
+    def claim(self) -> Claim | None:
+        """Take the next trial, or None while all that are missing are being run."""
+        with self._storage.lock(self.study.study_name):
+            trials = self._recovered()
+            running = sum(trial.state == TrialState.RUNNING for trial in trials)
+            if count_finished(trials) + running >= self.total:
+                return None
+            if self.grid is not None and not self._queue_point(self.grid, trials):
+                return None
+            trial = self.study.ask()
+            trial.set_user_attr("owner", self._me._asdict())
+        self._live.add(trial.number)
+        return self._new_claim(trial)
+
+    def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
+        """Store where the trial runs and with which overrides, for whoever reads the study."""
+        claim.directory = directory
+        claim.trial.set_user_attr("directory", directory)
+        claim.trial.set_user_attr("overrides", list(overrides))
+        self._share(claim)
+
+    def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
+        """Write how a trial ended; harmless if it is written already. Returns all trials."""
+        state, values, reason = judge(outcome, len(self.study.directions))
+        if not self._is_finished(claim):
+            if reason:
+                claim.trial.set_user_attr("reason", reason)
+            claim.trial.set_user_attr("seconds", round(time.monotonic() - claim.began, 3))
+            _tell(self.study, claim.number, state, values)
+        self._live.discard(claim.number)
+        return self.trials()
+
+    def interrupt(self, claims: Iterable[Claim], reason: str) -> None:
+        """Give trials back: failed under their number, queued under a new one."""
+        with self._storage.lock(self.study.study_name):
+            for claim in claims:
+                self._live.discard(claim.number)
+                if not self._is_finished(claim):
+                    self._give_back(self.trials()[claim.number], reason)
+
+    def beat(self) -> None:
+        """Show workers on other machines that this one lives."""
+        self._pulse.own += 1
+        self.study.set_user_attr(_HEARTBEAT + self._me.worker, self._pulse.own)
+
+    def _new_claim(self, trial: optuna.trial.Trial) -> Claim:
+        resume_from = list(trial.user_attrs.get("resume_from", []))
+        return Claim(trial, trial.number, trial._trial_id, resume_from, time.monotonic())
+
+    def _recovered(self) -> list[FrozenTrial]:
+        """All trials, once those of dead workers have been given back."""
+        trials = self.trials()
+        running = (trial for trial in trials if trial.state == TrialState.RUNNING)
+        orphans = [trial for trial in running if self._is_orphan(trial)]
+        for trial in orphans:
+            self._give_back(trial, "interrupted: its worker died")
+        return self.trials() if orphans else trials
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        if trial.number in self._live:
+            return False
+        owner = trial.user_attrs.get("owner")
+        if owner is None or owner["worker"] == self._me.worker:
+            return True  # a claim that broke off half-way
+        dead = is_dead(owner, self._me)
+        if dead is None:
+            beats = self.study.user_attrs.get(_HEARTBEAT + owner["worker"])
+            return self._pulse.is_silent(owner["worker"], beats)
+        return dead
+
+    def _give_back(self, trial: FrozenTrial, reason: str) -> None:
+        """Queue the retry before failing the trial: dying in between then loses nothing.
+
+        The link keeps the next worker from queueing it a second time.
+        """
+        retries = int(trial.user_attrs.get("retries", 0))
+        if retries >= self._limits.retries:
+            reason = f"{reason}; given up after {retries} retries"
+        else:
+            if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
+                self._queue_retry(trial, retries + 1)
+            self._set_attribute(trial, "interrupted", True)
+        self._set_attribute(trial, "reason", reason)
+        _tell(self.study, trial.number, TrialState.FAIL, None)
+
+    def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:
+        directory = trial.user_attrs.get("directory")
+        former = list(trial.user_attrs.get("resume_from", []))
+        self._queue(
+            known_params(trial),
+            {
+                "retry_of": trial.number,
+                "retries": retries,
+                "resume_from": ([directory] if directory else []) + former,
+            },
+        )
+
+    def _queue_point(self, grid: Grid, trials: Sequence[FrozenTrial]) -> bool:
+        """See to it that a waiting trial is there to be taken; False when the grid is done."""
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return True
+        taken = [known_params(trial) for trial in trials if not was_interrupted(trial)]
+        point = grid.next(taken)
+        if point is None:
+            return False
+        self._queue(point, {})
+        return True
+
+    def _queue(self, params: dict[str, Any], attributes: dict[str, Any]) -> None:
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.WAITING,
+                system_attrs={"fixed_params": params},
+                user_attrs=attributes,
+            )
+        )
+
+    def _set_attribute(self, trial: FrozenTrial, key: str, value: Any) -> None:
+        self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+    def _is_finished(self, claim: Claim) -> bool:
+        return self.study._storage.get_trial(claim.trial_id).state.is_finished()
+
+    def _share(self, claim: Claim) -> None:
+        """Read the trial from the database from now on: the job writes to it, too.
+
+        Optuna 2 believes that a trial is written only by the process that created it, and would
+        never see what the job reports; later versions have no such cache.
+        """
+        for info in getattr(self.study._storage, "_studies", {}).values():
+            getattr(info, "owned_or_finished_trial_ids", set()).discard(claim.trial_id)
+
+
+class _Pulse:
+    """Watches the heartbeats of other machines' workers by this machine's own clock.
+
+    Only changes count, never the values: clocks differ between machines, and may be set back.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self.own = 0
+        self._silence = silence
+        self._seen: dict[str, tuple[Any, float]] = {}
+
+    def is_silent(self, worker: str, beats: Any) -> bool:
+        now = time.monotonic()
+        last, since = self._seen.get(worker, (None, now))
+        if worker not in self._seen or beats != last:
+            self._seen[worker] = (beats, now)
+            return False
+        return now - since > self._silence
+
+
+def known_params(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters: those set, and those it was queued with."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def was_interrupted(trial: FrozenTrial) -> bool:
+    """Whether the trial was given back, to be run under another number."""
+    return bool(trial.user_attrs.get("interrupted"))
+
+
+def count_finished(trials: Iterable[FrozenTrial]) -> int:
+    """Finished trials, those that were given back not among them."""
+    return sum(trial.state.is_finished() and not was_interrupted(trial) for trial in trials)
+
+
+def judge(outcome: Outcome, objectives: int) -> tuple[TrialState, list[float] | None, str]:
+    """A job's outcome as a state, values and a reason for the study."""
+    if outcome.kind == "pruned":
+        return TrialState.PRUNED, None, outcome.reason
+    if outcome.kind == "failed":
+        return TrialState.FAIL, None, outcome.reason or "failed"
+    try:
+        values = _floats(outcome.value, objectives)
+    except (TypeError, ValueError) as error:
+        return TrialState.FAIL, None, str(error)
+    return TrialState.COMPLETE, values, ""
+
+
+def _floats(value: Any, objectives: int) -> list[float]:
+    many = [value] if objectives == 1 else value
+    shown = " ".join(repr(value).split())[:80]
+    try:
+        values = [float(number) for number in many]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the objective is not {_wanted(objectives)}: {shown}") from error
+    if len(values) != objectives:
+        raise ValueError(f"the objective is not {_wanted(objectives)}: {shown}")
+    if not all(math.isfinite(number) for number in values):
+        raise ValueError(f"the objective is not finite: {shown}")
+    return values
+
+
+def _wanted(objectives: int) -> str:
+    return "a number" if objectives == 1 else f"{objectives} numbers"
+
+
+def _tell(
+    study: optuna.study.Study, number: int, state: TrialState, values: list[float] | None
+) -> None:
+    try:
+        study.tell(number, values, state)
+    except (RuntimeError, ValueError):
+        # A sampler's own bookkeeping may fail after the state is written, and another worker
+        # may have given this trial back; both leave a finished trial.
+        if not study.get_trials(deepcopy=False)[number].state.is_finished():
+            raise
+
+
+def patiently(
+    action: Callable[[], Any],
+    *,
+    seconds: float,
+    trouble: tuple[type[Exception], ...],
+    give_up: Callable[[], bool],
+    complain: Callable[[str], None],
+) -> Any:
+    """Run an action that may be repeated, again and again while the database is away."""
+    deadline = time.monotonic() + seconds
+    complained = False
+    while True:
+        try:
+            return action()
+        except trouble as error:
+            if time.monotonic() >= deadline or give_up():
+                name = type(error.__cause__ or error).__name__
+                raise SweepError(
+                    f"the study's database did not answer for {seconds:.0f} s ({name}); the same "
+                    "command continues the sweep when it is back"
+                ) from None
+            if not complained:
+                complain(type(error.__cause__ or error).__name__)
+                complained = True
+            time.sleep(min(1.0, seconds))
+
+
+def unused_directory(sweep_dir: str, number: int) -> str:
+    """Create the trial's directory and return its name; never one that is there already."""
+    os.makedirs(sweep_dir, exist_ok=True)
+    name = f"trial_{number:05d}"
+    attempt = 1
+    while True:
+        try:
+            os.mkdir(os.path.join(sweep_dir, name))
+            return name
+        except FileExistsError:
+            attempt += 1
+            name = f"trial_{number:05d}_{attempt}"

@@ -1,0 +1,143 @@
+"""The config keys of the sweeper, the launcher and the pruners.
+
+Hydra imports this module at every start, so nothing heavy may be imported here. The underscore in
+its name keeps Hydra's scan away, which runs modules in a way that dataclasses do not survive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra_plugins.hydra_optuna_sweeper.config import (  # type: ignore[import-untyped, unused-ignore]
+    OptunaSweeperConf,
+)
+from omegaconf import MISSING
+
+
+@dataclass
+class PrunerConf:
+    """Any pruner of `optuna.pruners`."""
+
+    _target_: str = MISSING
+
+
+@dataclass
+class NoPrunerConf(PrunerConf):
+    """Every trial runs to its end."""
+
+    _target_: str = "optuna.pruners.NopPruner"
+
+
+@dataclass
+class MedianPrunerConf(PrunerConf):
+    """Stop a trial whose best value so far is worse than the median of the others' at that step."""
+
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+
+
+@dataclass
+class SuccessiveHalvingPrunerConf(PrunerConf):
+    """Keep the best 1 / reduction_factor of the trials at each rung of steps."""
+
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: int = 1
+    reduction_factor: int = 4
+    min_early_stopping_rate: int = 0
+
+
+@dataclass
+class ParallelTPEConf:
+    """TPE that counts the trials still running as bad, so that they are not proposed twice."""
+
+    _target_: str = "optuna.samplers.TPESampler"
+    seed: int | None = None
+    n_startup_trials: int = 10
+    n_ei_candidates: int = 24
+    multivariate: bool = False
+    constant_liar: bool = True
+
+
+@dataclass
+class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
+    """The stock plugin's keys, with other defaults, and what the stock plugin lacks."""
+
+    _target_: str = "hydra_plugins.hydra_cvae_sweeper.sweeper.CvaeOptunaSweeper"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
+
+    # Trials of the whole study: a second start continues to this number. Interrupted trials do
+    # not count, for they are run again.
+    n_trials: int = 20
+
+    # Trials at once in this process; null: one a core with cvae_local, otherwise one.
+    n_jobs: int | None = None  # type: ignore[assignment, unused-ignore]
+
+    # Share of failed trials above which a finished sweep still ends with an error.
+    max_failure_rate: float = 1.0
+
+    # When a trial that reports its progress is stopped early. Off for grids.
+    pruner: PrunerConf = MISSING
+
+    # So many failures one after the other stop the sweep; 0: never.
+    max_consecutive_failures: int = 5
+
+    # How often an interrupted trial is run again before it counts as failed.
+    max_retries: int = 3
+
+    # Seconds between two signs of life; silence after which another machine's worker is dead.
+    heartbeat: float = 30.0
+    heartbeat_timeout: float = 150.0
+
+    # Shifts the sampler's seed; null: workers number themselves in the order of their start.
+    worker: int | None = None
+
+    # Seconds to wait for a database that does not answer.
+    storage_patience: float = 300.0
+
+    # Keys of the application's config (with what lies under them) that may change in a study.
+    identity_ignore: list[str] = field(default_factory=list)
+
+
+@dataclass
+class LocalLauncherConf:
+    """Each job in a process of its own, forked from one that has the imports done."""
+
+    _target_: str = "hydra_plugins.hydra_cvae_sweeper.launcher.LocalLauncher"
+
+    # Jobs at once when another sweeper hands over a batch; null: one a core.
+    n_jobs: int | None = None
+
+    # Threads a job: sets OMP_NUM_THREADS and its kin; 0 leaves them alone.
+    threads: int = 1
+
+    # Modules imported once, for all jobs.
+    preload: list[str] = field(default_factory=list)
+
+    # File in the job's directory that takes what the job prints; null: print it here.
+    console: str | None = "console.log"
+
+    # Seconds between SIGTERM and SIGKILL when jobs are stopped.
+    grace: float = 5.0
+
+
+def register() -> None:
+    """Put every config of this package into Hydra's store."""
+    nodes = [
+        ("hydra/sweeper", "cvae_optuna", CvaeOptunaConf),
+        ("hydra/sweeper/pruner", "none", NoPrunerConf),
+        ("hydra/sweeper/pruner", "median", MedianPrunerConf),
+        ("hydra/sweeper/pruner", "successive_halving", SuccessiveHalvingPrunerConf),
+        ("hydra/sweeper/sampler", "tpe_parallel", ParallelTPEConf),
+        ("hydra/launcher", "cvae_local", LocalLauncherConf),
+    ]
+    for group, name, node in nodes:
+        ConfigStore.instance().store(
+            group=group, name=name, node=node, provider="hydra_cvae_sweeper"
+        )
+
+
+register()

@@ -1,0 +1,92 @@
+"""What makes a study the same study: its directions, its space and the application's config.
+
+Mixing trials of two configurations in one study compares what cannot be compared, so that a
+changed one is refused, and the message names the first difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from ._errors import SweepError
+from ._space import Space
+
+_ATTRIBUTE = "identity"
+_ABSENT = "absent"
+
+
+def identity_of(
+    config: DictConfig,
+    space: Space,
+    directions: Sequence[str],
+    custom_search_space: str | None,
+    ignore: Sequence[str],
+) -> dict[str, dict[str, str]]:
+    """Three flat tables of texts, fit for storing and for comparing."""
+    with read_write(config), open_dict(config):
+        task = {key: config._get_node(key) for key in config if key != "hydra"}
+    content = OmegaConf.to_container(OmegaConf.create(task), resolve=False)
+    varied = {key: _text(value) for key, value in space.distributions.items()}
+    if custom_search_space:
+        varied["custom_search_space"] = custom_search_space
+    fixed = {
+        key: value
+        for key, value in _flat(content, "")
+        if key not in space.distributions and not _is_ignored(key, ignore)
+    }
+    return {
+        "direction": {"direction": " ".join(directions)},
+        "search space": varied,
+        "configuration": fixed,
+    }
+
+
+def check_identity(study: optuna.study.Study, mine: dict[str, dict[str, str]]) -> None:
+    """Store the identity in a new study; refuse to continue an old one under another."""
+    stored = study.user_attrs.get(_ATTRIBUTE)
+    if stored is None:
+        study.set_user_attr(_ATTRIBUTE, mine)
+        return
+    for what in mine:
+        differences = _differences(stored.get(what, {}), mine[what])
+        if differences:
+            more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+            raise SweepError(
+                f"study {study.study_name!r} was begun with another {what}: {differences[0]}"
+                f"{more}; go back to it, or begin a new study with hydra.sweeper.study_name=NAME"
+            )
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    keys = [*old, *(key for key in new if key not in old)]
+    return [
+        f"{key} was {_short(old.get(key, _ABSENT))}, is {_short(new.get(key, _ABSENT))}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _text(distribution: Any) -> str:
+    return str(distribution)
+
+
+def _flat(value: Any, path: str) -> list[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        pairs: list[tuple[str, str]] = []
+        for key, inner in value.items():
+            pairs += _flat(inner, f"{path}.{key}" if path else str(key))
+        return pairs
+    return [(path, json.dumps(value, default=str))]
+
+
+def _is_ignored(key: str, ignore: Sequence[str]) -> bool:
+    return any(key == entry or key.startswith(entry + ".") for entry in ignore)

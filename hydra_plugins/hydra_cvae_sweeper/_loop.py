@@ -1,0 +1,542 @@
+"""The loop of a sweep: ask for a trial, have a launcher run it, tell how it ended."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import hydra.utils
+import optuna
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper import (  # type: ignore[import-untyped, unused-ignore]
+    _impl as stock,
+)
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from ._book import Book, Claim, Limits, count_finished, patiently, unused_directory
+from ._errors import SweepError
+from ._identity import check_identity, identity_of
+from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
+from ._owner import this_process
+from ._progress import ResultsFile, best_of, trial_line, write_whole
+from ._space import Grid, Space, make_space, quoted
+from ._stop import Stopped, StopRequest
+from ._storage import STORAGE_TROUBLE, StudyStorage
+from .launcher import LocalLauncher, usable_cores
+
+log = logging.getLogger(__name__)
+
+_STORAGE_VARIABLE = "CVAE_STORAGE"
+_TICK = 0.25  # how long a signal may go unnoticed
+_ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
+
+T = TypeVar("T")
+
+
+class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore]
+    """The stock plugin's reading of the config, with a loop of its own."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(stock.OptunaSweeperImpl.__init__).parameters
+        super().__init__(**{key: settings[key] for key in parameters if key in settings})
+        self.settings = settings
+        self.stop = StopRequest()
+        self.failures_in_a_row = 0
+        self.claims: dict[int, Claim] = {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by Hydra. Secrets leave the config before any launcher sees it."""
+        self.cfg = config
+        self.context = hydra_context
+        url = config.hydra.sweeper.storage
+        self.study_storage = StudyStorage(
+            None if url is None else str(url), lambda: bool(self.stop)
+        )
+        self.storage_overrides = _hide_secrets(config, self.study_storage)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Called by Hydra: run the study to its end, or to a reason to stop."""
+        _quiet_libraries()
+        directory = Path(str(self.cfg.hydra.sweep.dir))
+        directory.mkdir(parents=True, exist_ok=True)
+        handler = _log_to(directory / "sweep.log")
+        try:
+            with self.stop:
+                self._prepare(arguments, directory)
+                self._run()
+            self._conclude()
+        except SweepError as error:
+            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, str(error), (), None))
+            raise
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+
+    # --- before the first trial -----------------------------------------------------------
+
+    def _prepare(self, arguments: list[str], directory: Path) -> None:
+        self.space = self._read_space(arguments)
+        grid = self._read_grid()
+        self._check_composition()
+        self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, grid is not None)
+        write_whole(directory / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
+        study = self._patiently(self._open_study)
+        total = self.n_trials if grid is None else min(self.n_trials, len(grid))
+        limits = Limits(
+            total, int(self.settings["max_retries"]), float(self.settings["heartbeat_timeout"])
+        )
+        self.book = Book(study, self.study_storage, this_process(), limits, grid)
+        self.results = ResultsFile(directory / "optimization_results.yaml", study)
+        self._announce(study)
+
+    def _read_space(self, arguments: list[str]) -> Space:
+        self._process_searchspace_config()
+        texts = [*self._parse_sweeper_params_config(), *arguments]
+        more: Mapping[str, BaseDistribution] = (
+            getattr(self, "search_space_distributions", None) or {}
+        )
+        return make_space(stock.create_params_from_overrides(texts), more)
+
+    def _read_grid(self) -> Grid | None:
+        target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
+        if target.rpartition(".")[2] != "GridSampler":
+            return None
+        try:
+            choices = {
+                key: self._to_grid_sampler_choices(distribution)
+                for key, distribution in self.space.distributions.items()
+            }
+        except ValueError as error:
+            raise SweepError(
+                "a grid needs choice(...) or range(...) for every varied key, not interval(...)"
+            ) from error
+        return Grid(choices)
+
+    def _check_composition(self) -> None:
+        """Let a misspelt key end the sweep now and not as a row of failed trials."""
+        overrides = self.space.overrides(self.space.example())
+        self.context.config_loader.load_sweep_config(self.cfg, overrides)
+
+    def _open_study(self) -> optuna.study.Study:
+        name = self.study_name or str(self.cfg.hydra.job.name)
+        directions = self._get_directions()
+        identity = identity_of(
+            self.cfg,
+            self.space,
+            directions,
+            self.cfg.hydra.sweeper.custom_search_space,
+            list(self.settings["identity_ignore"] or []),
+        )
+        # Two workers that start at once would otherwise both create the tables.
+        with self.study_storage.lock("open"):
+            storage = self.study_storage.open()
+            study = _load_or_create(name, storage, directions)
+            check_identity(study, identity)
+            worker = self._number_worker(study)
+        study.sampler = self._build_sampler(len(study.get_trials(deepcopy=False)), worker)
+        study.pruner = _instantiate(self.pruner_config, "optuna.pruners.*")
+        return study
+
+    def _number_worker(self, study: optuna.study.Study) -> int:
+        if self.settings["worker"] is not None:
+            return int(self.settings["worker"])
+        number = int(study.user_attrs.get("workers", 0))
+        study.set_user_attr("workers", number + 1)
+        return number
+
+    def _build_sampler(self, trials: int, worker: int) -> optuna.samplers.BaseSampler:
+        """The configured sampler, with a seed that no other worker and no earlier start had."""
+        if self._read_grid() is not None:
+            return optuna.samplers.RandomSampler()  # only for keys that are not in the grid
+        config = OmegaConf.to_container(self.cfg.hydra.sweeper.sampler, resolve=True)
+        assert isinstance(config, dict)
+        if config.get("seed") is not None:
+            config["seed"] = (int(config["seed"]) + trials + 7919 * worker) % 2**32
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sampler = _instantiate(
+                config, "optuna.samplers.*", "hydra_plugins.hydra_optuna_sweeper.*"
+            )
+        assert isinstance(sampler, optuna.samplers.BaseSampler)
+        return sampler
+
+    def _announce(self, study: optuna.study.Study) -> None:
+        done = count_finished(self.book.trials())
+        begun = f"{done} of {self.book.total} trials done"
+        log.info(
+            "study %s in %s: %s, %d at once",
+            study.study_name,
+            self.study_storage.shown,
+            begun,
+            self._jobs_at_once(),
+        )
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        heartbeat = _Heartbeat(self.book, float(self.settings["heartbeat"]))
+        try:
+            if self.study_storage.persistent:
+                heartbeat.start()
+            if isinstance(self.launcher, LocalLauncher):
+                self._run_pool(self.launcher)
+            else:
+                self._run_batches()
+        except Stopped:
+            pass
+        except NurseryDied as error:
+            self._interrupt("interrupted: the process that starts the trials was killed")
+            raise SweepError(f"{error}; the same command continues the sweep") from error
+        except BaseException:
+            self._interrupt("interrupted: the sweep ended")
+            raise
+        finally:
+            heartbeat.stop()
+            if isinstance(self.launcher, LocalLauncher):
+                self.launcher.stop()
+        if self.stop:
+            self._leave()
+
+    def _run_pool(self, launcher: LocalLauncher) -> None:
+        """Keep every core busy: the next trial starts as soon as one has ended."""
+        ask_at = 0.0
+        while not self.stop:
+            while len(self.claims) < self._jobs_at_once() and time.monotonic() >= ask_at:
+                claim = self._claim()
+                if claim is None:
+                    ask_at = time.monotonic() + _ASK_AGAIN
+                    break
+                launcher.start(claim.number, self._job_overrides(claim), claim.number)
+            if not self.claims and self._is_done():
+                return
+            for ended in launcher.wait(_TICK):
+                if ended.outcome.signal and self._stop_is_near():
+                    break  # killed along with the sweep, not by a fault of its own
+                self._finish(self.claims[ended.key], ended.outcome)
+                ask_at = 0.0
+            for text in launcher.nursery.warnings:
+                log.warning("%s", text)
+            launcher.nursery.warnings.clear()
+        self._end_jobs(launcher)
+
+    def _run_batches(self) -> None:
+        """For launchers that take a batch and return when its slowest job has ended."""
+        while not self.stop:
+            batch: list[Claim] = []
+            while len(batch) < self._jobs_at_once():
+                claim = self._claim()
+                if claim is None:
+                    break
+                batch.append(claim)
+            if not batch:
+                if self._is_done():
+                    return
+                time.sleep(_ASK_AGAIN)
+                continue
+            for claim, outcome in zip(batch, self._launch(batch), strict=True):
+                self._finish(claim, outcome)
+
+    def _launch(self, batch: Sequence[Claim]) -> list[Outcome]:
+        overrides = [self._job_overrides(claim) for claim in batch]
+        assert self.launcher is not None
+        try:
+            with self.stop.raising():
+                returns = self.launcher.launch(overrides, initial_job_idx=batch[0].number)
+        except Exception as error:
+            # A launcher gives up a whole batch when one of its workers is killed.
+            return [Outcome("failed", reason=f"launcher: {one_line(error)}")] * len(batch)
+        return [_outcome(job) for job in returns]
+
+    def _claim(self) -> Claim | None:
+        try:
+            claim: Claim | None = self._patiently(self.book.claim)
+            if claim is None:
+                return None
+            self.claims[claim.number] = claim
+            for key, distribution in self.space.distributions.items():
+                claim.trial._suggest(key, distribution)
+            self._extend(claim)
+        except (ValueError, NotImplementedError) as error:
+            if isinstance(error, SweepError):
+                raise
+            name = type(self.book.study.sampler).__name__
+            raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
+        directory = str(Path(self.cfg.hydra.sweep.dir).absolute())
+        name = unused_directory(directory, claim.number)
+        overrides = self.space.overrides(claim.trial.params)
+        described = claim
+        self._patiently(
+            lambda: self.book.describe(described, os.path.join(directory, name), overrides)
+        )
+        return claim
+
+    def _extend(self, claim: Claim) -> None:
+        """Let the user's function add what depends on what was sampled."""
+        if self.custom_search_space_extender is None:
+            return
+        for key, value in self.space.fixed.items():
+            claim.trial.set_user_attr(key, value)  # where the stock plugin lets it look
+        self.custom_search_space_extender(self.cfg, claim.trial)
+        both = sorted(claim.trial.params.keys() & self.space.fixed.keys())
+        if both:
+            raise SweepError(
+                f"{both[0]} is fixed on the command line and searched by "
+                "hydra.sweeper.custom_search_space"
+            )
+
+    def _job_overrides(self, claim: Claim) -> list[str]:
+        variables = {"CVAE_STUDY": self.book.study.study_name, "CVAE_TRIAL": str(claim.number)}
+        if self.study_storage.persistent:
+            variables["CVAE_TRIAL_ID"] = str(claim.trial_id)
+            variables["CVAE_PRUNER"] = json.dumps(self.pruner_config)
+            if not self.study_storage.secrets:
+                variables[_STORAGE_VARIABLE] = self.study_storage.url
+        if claim.resume_from:
+            variables["CVAE_RESUME_FROM"] = os.pathsep.join(claim.resume_from)
+        settings = [f"++hydra.job.env_set.{key}={quoted(text)}" for key, text in variables.items()]
+        subdir = f"hydra.sweep.subdir={os.path.basename(claim.directory)}"
+        task = self.space.overrides(claim.trial.params)
+        return [*task, *self.storage_overrides, subdir, *settings]
+
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        trials = self._patiently(lambda: self.book.finish(claim, outcome))
+        trial = trials[claim.number]
+        del self.claims[claim.number]
+        log.info("%s", trial_line(trial, trials, self.book.study, self.book.total))
+        self.results.update(trials)
+        failed = trial.state == TrialState.FAIL
+        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
+        allowed = int(self.settings["max_consecutive_failures"])
+        if allowed and self.failures_in_a_row >= allowed:
+            raise SweepError(
+                f"{allowed} trials failed one after the other, the last one with: "
+                f"{trial.user_attrs.get('reason', 'no reason')} ({claim.directory}); "
+                "see hydra.sweeper.max_consecutive_failures"
+            )
+
+    def _is_done(self) -> bool:
+        """Whether the study is complete; other workers' trials may still run."""
+        trials = self._patiently(self.book.trials)
+        if self.book.grid is not None and not any(
+            trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials
+        ):
+            return True  # every point is done, for less than the total
+        return count_finished(trials) >= self.book.total
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _stop_is_near(self) -> bool:
+        """Whether a signal has come, or comes in a moment; it may reach the jobs first."""
+        time.sleep(_TICK)
+        return bool(self.stop)
+
+    def _end_jobs(self, launcher: LocalLauncher) -> None:
+        """Ask running jobs to end; what ends with a result in this time counts."""
+        deadline = time.monotonic() + launcher.grace
+        running = set(self.claims)
+        launcher.nursery.signal(signal.SIGTERM)
+        while running and time.monotonic() < deadline:
+            for ended in launcher.wait(_TICK):
+                running.discard(ended.key)
+                if ended.outcome.kind == "value" and ended.key in self.claims:
+                    self._finish(self.claims[ended.key], ended.outcome)
+
+    def _interrupt(self, reason: str) -> None:
+        """Give back what runs; if that fails, the next worker will find it."""
+        claims = list(self.claims.values())
+        self.claims = {}
+        try:
+            self.book.interrupt(claims, reason)
+        except STORAGE_TROUBLE as error:
+            log.warning("running trials could not be marked: %s", type(error).__name__)
+
+    def _leave(self) -> NoReturn:
+        interrupted = len(self.claims)
+        self._interrupt(f"interrupted by {self.stop.name}")
+        trials = self.book.trials()
+        self.results.update(trials, final=True)
+        log.info(
+            "stopped by %s: %d of %d trials done, %d interrupted; the same command continues",
+            self.stop.name,
+            count_finished(trials),
+            self.book.total,
+            interrupted,
+        )
+        raise SystemExit(128 + self.stop.number)
+
+    def _conclude(self) -> None:
+        trials = self._patiently(self.book.trials)
+        self.results.update(trials, final=True)
+        counted = [trial for trial in trials if not trial.user_attrs.get("interrupted")]
+        failed = [trial for trial in counted if trial.state == TrialState.FAIL]
+        if not any(trial.state == TrialState.COMPLETE for trial in trials):
+            reason = failed[-1].user_attrs.get("reason", "") if failed else "none was run"
+            raise SweepError(f"no trial of {len(counted)} was completed; the last one: {reason}")
+        if len(failed) > self.max_failure_rate * len(counted):
+            raise SweepError(
+                f"{len(failed)} of {len(counted)} trials failed, more than "
+                f"hydra.sweeper.max_failure_rate={self.max_failure_rate}"
+            )
+        self._log_best(trials)
+
+    def _log_best(self, trials: Sequence[FrozenTrial]) -> None:
+        study = self.book.study
+        if len(study.directions) > 1:
+            front = study.best_trials
+            log.info("%d Pareto-optimal trials", len(front))
+            for trial in front:
+                values = " ".join(f"{value:.4g}" for value in trial.values or [])
+                log.info("  %s  %s", values, trial.user_attrs.get("directory"))
+            return
+        best = best_of(trials, study)
+        assert best is not None
+        value = (best.values or [0.0])[0]
+        log.info("best %.6g: %s", value, best.user_attrs.get("directory"))
+        log.info("  %s", " ".join(self.space.overrides(best.params)))
+
+    # --- helpers ----------------------------------------------------------------------------
+
+    def _jobs_at_once(self) -> int:
+        if self.n_jobs is not None:
+            return max(1, int(self.n_jobs))
+        return usable_cores() if isinstance(self.launcher, LocalLauncher) else 1
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        result: T = patiently(
+            action,
+            seconds=float(self.settings["storage_patience"]),
+            trouble=STORAGE_TROUBLE,
+            give_up=lambda: bool(self.stop),
+            complain=lambda name: log.warning("the study's database does not answer (%s)", name),
+        )
+        return result
+
+
+class _Heartbeat:
+    """Beats from a thread, for a stock launcher keeps the main one busy."""
+
+    def __init__(self, book: Book, seconds: float) -> None:
+        self._book = book
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self._book.beat()
+            except Exception as error:
+                log.debug("no heartbeat: %s", type(error).__name__)  # the main thread will tell
+            if self._ended.wait(self._seconds):
+                return
+
+
+def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
+    """Move a password out of the config; the overrides that do the same for a job's config.
+
+    Hydra saves the config in every job's directory, and composes it anew from the overrides. The
+    URL travels in the environment, which child processes inherit.
+    """
+    if not storage.secrets:
+        return []
+    os.environ[_STORAGE_VARIABLE] = storage.url
+    raw = OmegaConf.to_yaml(config, resolve=False)
+    if not any(secret in raw for secret in storage.secrets):
+        return []  # it came by ${oc.env:...}, which is saved as such
+    reference = "${oc.env:" + _STORAGE_VARIABLE + "}"
+    with read_write(config), open_dict(config):
+        config.hydra.sweeper.storage = reference
+        config.hydra.overrides.hydra = [
+            f"hydra.sweeper.storage={reference}" if _holds(text, storage.secrets) else text
+            for text in config.hydra.overrides.hydra
+        ]
+    if _holds(OmegaConf.to_yaml(config, resolve=False), storage.secrets):
+        raise SweepError(
+            "the password of hydra.sweeper.storage stands in the application's config, which is "
+            "saved with every trial; write ${oc.env:NAME} there and set the variable NAME"
+        )
+    return [f"hydra.sweeper.storage={reference}"]
+
+
+def _holds(text: str, secrets: Sequence[str]) -> bool:
+    return any(secret in text for secret in secrets)
+
+
+def _load_or_create(
+    name: str, storage: optuna.storages.BaseStorage, directions: Sequence[str]
+) -> optuna.study.Study:
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return optuna.create_study(study_name=name, storage=storage, directions=list(directions))
+    begun = [direction.name.lower() for direction in study.directions]
+    if begun != list(directions) and begun != ["not_set"]:
+        raise SweepError(
+            f"study {name!r} was begun with another direction: was {' '.join(begun)}, is "
+            f"{' '.join(directions)}; begin a new study with hydra.sweeper.study_name=NAME"
+        )
+    return study
+
+
+def _pruner_config(config: DictConfig, is_grid: bool) -> dict[str, Any]:
+    if is_grid:  # a grid is run to see all of it
+        return {"_target_": "optuna.pruners.NopPruner"}
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    if not str(container.get("_target_")).startswith("optuna.pruners."):
+        raise SweepError("hydra.sweeper.pruner._target_ must name a class of optuna.pruners")
+    return {str(key): value for key, value in container.items()}
+
+
+def _instantiate(config: Mapping[Any, Any], *allowed: str) -> Any:
+    """Hydra's instantiate; from 1.4 on it wants to be told what may be instantiated."""
+    parameters = inspect.signature(hydra.utils.instantiate).parameters
+    if "_execution_whitelist_" in parameters:
+        return hydra.utils.instantiate(dict(config), _execution_whitelist_=allowed)
+    return hydra.utils.instantiate(dict(config))
+
+
+def _outcome(job: JobReturn) -> Outcome:
+    """A stock launcher's return, without the property that prints and raises."""
+    if job.status is JobStatus.COMPLETED:
+        return Outcome("value", value=job.return_value)
+    error = job._return_value
+    if isinstance(error, BaseException):
+        return outcome_of_error(error)
+    return Outcome("failed", reason="the launcher returned no result")
+
+
+def _quiet_libraries() -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def _log_to(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    return handler

@@ -1,0 +1,129 @@
+"""What a sweep says and writes while it runs: a line a trial, and the results so far."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from ._book import count_finished
+
+_WIDTH = 100
+_WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def trial_line(
+    trial: FrozenTrial, trials: Sequence[FrozenTrial], study: optuna.study.Study, total: int
+) -> str:
+    """One line about a trial that has ended, the most important first, cut to the width."""
+    done = f"{count_finished(trials):>{len(str(total))}}/{total}"
+    state = _WORDS.get(trial.state, trial.state.name)
+    seconds = f"{trial.user_attrs.get('seconds', 0.0):.1f}s"
+    parts = [done, f"#{trial.number}", state]
+    if trial.state == TrialState.COMPLETE:
+        parts.append(_numbers(trial.values or []))
+    parts.append(_best_so_far(trials, study))
+    parts.append(seconds)
+    if trial.state == TrialState.FAIL:
+        parts.append(str(trial.user_attrs.get("reason", "")))
+    parts += [f"{key}={_value(value)}" for key, value in _short_keys(trial.params).items()]
+    line = " ".join(part for part in parts if part)
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+
+
+def best_of(trials: Iterable[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
+    """The best complete trial of a study with one objective."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        return None
+    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+    return min(complete, key=lambda trial: (sign * (trial.values or [0.0])[0], trial.number))
+
+
+class ResultsFile:
+    """`optimization_results.yaml`, as the stock plugin writes it, and always up to date."""
+
+    def __init__(self, path: Path, study: optuna.study.Study) -> None:
+        self._path = path
+        self._study = study
+        self._wait_until = 0.0
+
+    def update(self, trials: Sequence[FrozenTrial], final: bool = False) -> None:
+        """Write the best so far; at most a twentieth of the time goes into this."""
+        began = time.monotonic()
+        if began < self._wait_until and not final:
+            return
+        write_whole(self._path, OmegaConf.to_yaml(OmegaConf.create(self._content(trials))))
+        self._wait_until = time.monotonic() + 20 * (time.monotonic() - began)
+
+    def _content(self, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+        if len(self._study.directions) > 1:
+            front = self._study.best_trials
+            solutions = [
+                {
+                    "params": trial.params,
+                    "values": list(trial.values or []),
+                    "number": trial.number,
+                    "directory": trial.user_attrs.get("directory"),
+                }
+                for trial in front
+            ]
+            return {"name": "optuna", "solutions": solutions}
+        best = best_of(trials, self._study)
+        if best is None:
+            return {"name": "optuna", "best_params": {}, "best_value": None}
+        return {
+            "name": "optuna",
+            "best_params": best.params,
+            "best_value": (best.values or [None])[0],
+            "best_trial": best.number,
+            "best_directory": best.user_attrs.get("directory"),
+        }
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _best_so_far(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> str:
+    if len(study.directions) > 1:
+        complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
+        return f"({complete} complete)"
+    best = best_of(trials, study)
+    return "" if best is None else f"best {_numbers(best.values or [])} (#{best.number})"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _short_keys(params: dict[str, Any]) -> dict[str, Any]:
+    """The last part of each key, where it is unique."""
+    last = [key.rpartition(".")[2] for key in params]
+    return {
+        short if last.count(short) == 1 else key: value
+        for short, (key, value) in zip(last, params.items(), strict=True)
+    }

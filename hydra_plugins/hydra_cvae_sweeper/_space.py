@@ -1,0 +1,111 @@
+"""What a sweep varies and what it fixes: the stock plugin's parsing, and its gaps closed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+
+@dataclass
+class Space:
+    """The varied keys with their distributions, and the overrides that every trial gets."""
+
+    distributions: dict[str, BaseDistribution]
+    fixed: dict[str, str]
+    deletions: list[str] = field(default_factory=list)
+
+    def overrides(self, params: Mapping[str, Any]) -> list[str]:
+        """The overrides of one trial: what was sampled, then what is fixed."""
+        sampled = [override_text(key, value) for key, value in params.items()]
+        fixed = [f"{key}={value}" for key, value in self.fixed.items()]
+        return sampled + fixed + self.deletions
+
+    def example(self) -> dict[str, Any]:
+        """Some point of the space, to see whether a job's config can be composed at all."""
+        return {key: _first(distribution) for key, distribution in self.distributions.items()}
+
+
+def make_space(parsed: Sequence[Any], more: Mapping[str, BaseDistribution]) -> Space:
+    """What the stock plugin's parser returned (two or three parts) as a space.
+
+    `more` are distributions from the config. A fixed key is not searched: this holds for grids
+    too, where the stock plugin runs every other point again for each value of the fixed key.
+    """
+    distributions: dict[str, BaseDistribution] = {**more, **parsed[0]}
+    fixed: dict[str, str] = dict(parsed[1])
+    deletions = list(parsed[2]) if len(parsed) > 2 else []
+    searched = {key: value for key, value in distributions.items() if key not in fixed}
+    return Space(searched, fixed, deletions)
+
+
+def override_text(key: str, value: Any) -> str:
+    """A sampled value as an override that Hydra reads back as this very value."""
+    if value is None:
+        return f"{key}=null"
+    text = f"{key}={value}"
+    if not isinstance(value, str) or _reads_as_one_value(text):
+        return text
+    return f"{key}={quoted(value)}"
+
+
+def quoted(text: str) -> str:
+    """A text in the quotes of Hydra's grammar."""
+    # Only backslashes before a quote are special there.
+    escaped, backslashes = "", 0
+    for letter in text + "'":
+        if letter == "\\":
+            backslashes += 1
+            continue
+        is_quote = letter == "'"
+        escaped += "\\" * (2 * backslashes if is_quote else backslashes)
+        backslashes = 0
+        escaped += "\\'" if is_quote else letter
+    return "'" + escaped[:-2] + "'"
+
+
+def _reads_as_one_value(text: str) -> bool:
+    try:
+        return not OverridesParser.create().parse_override(text).is_sweep_override()
+    except OverrideParseException:
+        return False
+
+
+def _first(distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return getattr(distribution, "low")  # noqa: B009 - every other class has one, the base none
+
+
+class Grid:
+    """All points of a discrete space, in the order of the command line.
+
+    Not Optuna's GridSampler: that one marks points as visited that were given to a retried
+    trial, refuses choices that cannot be sorted, and draws points in random order.
+    """
+
+    def __init__(self, choices: Mapping[str, Sequence[Any]]) -> None:
+        self._choices = {key: list(values) for key, values in choices.items()}
+
+    def __len__(self) -> int:
+        size = 1
+        for values in self._choices.values():
+            size *= len(values)
+        return size
+
+    def next(self, taken: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        """The first point that is not among those taken; None when there is none left."""
+        seen = {self._name(point) for point in taken}
+        return next((point for point in self if self._name(point) not in seen), None)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for values in itertools.product(*self._choices.values()):
+            yield dict(zip(self._choices, values, strict=True))
+
+    def _name(self, point: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(repr(point.get(key)) for key in self._choices)

@@ -1,0 +1,171 @@
+"""The study's database: its URL without secrets, patient connections, and one lock.
+
+The lock is what makes several workers safe. Optuna's own steps (create the tables, take a waiting
+trial, count trials) are not atomic, least of all on SQLite; done under a lock that the system
+takes from a dead process, they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy  # type: ignore[import-untyped, unused-ignore]
+from sqlalchemy.engine import URL, make_url  # type: ignore[import-untyped, unused-ignore]
+from sqlalchemy.pool import NullPool  # type: ignore[import-untyped, unused-ignore]
+
+from ._errors import SweepError
+
+# What a database that is away, or busy for longer than its timeout, makes Optuna raise.
+STORAGE_TROUBLE = (
+    optuna.exceptions.StorageInternalError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+)
+_SQLITE_SECONDS = 60
+_CONNECT_SECONDS = 10
+_POLL_SECONDS = 0.01
+_STOPPING_SECONDS = 5.0
+
+
+class StudyStorage:
+    """A storage URL, or None for a study in memory, which ends with the process."""
+
+    def __init__(self, url: str | None, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._stopping = stopping
+        self._url = _parse(url)
+        self._path: str | None = None
+        if self._url is not None and self._url.get_backend_name() == "sqlite":
+            self._path = os.path.abspath(str(self._url.database))
+            self._url = self._url.set(database=self._path)
+
+    @property
+    def persistent(self) -> bool:
+        """Whether other processes can see the study."""
+        return self._url is not None
+
+    @property
+    def url(self) -> str:
+        """The URL with its secrets: only for connections and the environment."""
+        assert self._url is not None
+        return str(self._url.render_as_string(hide_password=False))
+
+    @property
+    def shown(self) -> str:
+        """The URL for people."""
+        if self._url is None:
+            return "memory"
+        query = {
+            key: "***" if "password" in key.lower() else value
+            for key, value in self._url.query.items()
+        }
+        return str(self._url.set(query=query).render_as_string(hide_password=True))
+
+    @property
+    def secrets(self) -> list[str]:
+        """The passwords in the URL."""
+        if self._url is None:
+            return []
+        found = [str(value) for key, value in self._url.query.items() if "password" in key.lower()]
+        if self._url.password:
+            found.append(str(self._url.password))
+        return found
+
+    def open(self) -> optuna.storages.BaseStorage:
+        """Connect, and create the tables where there are none. Hold the lock for this."""
+        if self._url is None:
+            return optuna.storages.InMemoryStorage()
+        if self._path is not None:
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.RDBStorage(self.url, engine_kwargs=self._engine_settings())
+        return optuna.storages.get_storage(backend)
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keep every other worker of this database out; released if this process dies."""
+        if self._url is None:
+            yield
+        elif self._path is not None:
+            with _file_lock(f"{self._path}.lock", self._stopping):
+                yield
+        else:
+            with self._advisory_lock(name):
+                yield
+
+    def _engine_settings(self) -> dict[str, Any]:
+        if self._path is not None:
+            return {"connect_args": {"timeout": _SQLITE_SECONDS}}
+        return {"pool_pre_ping": True, "connect_args": self._connect_arguments()}
+
+    def _connect_arguments(self) -> dict[str, Any]:
+        assert self._url is not None
+        if "psycopg" in self._url.get_driver_name():
+            return {"connect_timeout": _CONNECT_SECONDS}
+        return {}
+
+    @contextlib.contextmanager
+    def _advisory_lock(self, name: str) -> Iterator[None]:
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        # An own connection: the lock belongs to it, and goes with it.
+        engine = sqlalchemy.create_engine(
+            self.url, poolclass=NullPool, connect_args=self._connect_arguments()
+        )
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            yield
+
+
+def _parse(url: str | None) -> URL | None:
+    if url is None:
+        return None
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        driver = parsed.get_driver_name()
+    except Exception as error:
+        # The error's own text may hold the URL, and with it a password.
+        raise SweepError(
+            f"hydra.sweeper.storage is not a URL of a database that can be used here "
+            f"({type(error).__name__}); for example sqlite:///multirun/studies.db"
+        ) from None
+    if backend == "sqlite":
+        return None if parsed.database in (None, "", ":memory:") else parsed
+    if backend == "postgresql":
+        assert driver
+        return parsed
+    raise SweepError(
+        f"hydra.sweeper.storage: {backend} is not supported; use sqlite or postgresql, or the "
+        "stock sweeper with hydra/sweeper=optuna"
+    )
+
+
+@contextlib.contextmanager
+def _file_lock(path: str, stopping: Callable[[], bool]) -> Iterator[None]:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        waited = 0.0
+        while not _try_lock(file):
+            # Not a blocking call: a stopped worker may hold the lock, and Ctrl-C must work.
+            if stopping() and waited > _STOPPING_SECONDS:
+                raise optuna.exceptions.StorageInternalError(f"{path} is held by another worker")
+            time.sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+        yield
+    finally:
+        os.close(file)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
