@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import math
 import shutil
@@ -475,3 +476,33 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         results.write_atomically(target, half)
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# ------------------------------------------------------------------------------- documentation
+
+
+def test_the_examples_of_the_documentation_are_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 0
+    for anneal in ("cyclical", "monotonic"):
+        for size in (16, 32):
+            for seed in range(3):
+                failed = (anneal, size, seed) == ("monotonic", 32, 1)
+                fabricate_run(
+                    tmp_path / "multirun" / "schedules" / f"trial_{number:05d}",
+                    {"anneal": anneal, "model.latent_size": size, "seed": seed},
+                    status="failed" if failed else "complete",
+                    reason="RuntimeError: out of memory" if failed else None,
+                    study="schedules",
+                    number=number,
+                )
+                number += 1
+    monkeypatch.chdir(tmp_path)
+    document = Path(__file__).parents[1] / "docs" / "results.md"
+    outcome = doctest.testfile(
+        str(document), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+    assert outcome.attempted >= 15
+    assert outcome.failed == 0
+    assert "<h1" in (tmp_path / "report.html").read_text(encoding="utf-8")

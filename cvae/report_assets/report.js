@@ -831,6 +831,8 @@
     });
     for (const row of state.selected.keys()) {
       if (kept.has(row)) {
+        // An edge of ink keeps it apart from lines whose shade is like its colour.
+        traces.push(trace([row], { color: css("--ink"), width: 6 }, 1));
         traces.push(trace([row], { color: colour(row), dash: dash(row), width: 3.5 }, 1));
       }
     }
