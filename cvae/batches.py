@@ -1,0 +1,191 @@
+"""Paradigms as tensors, and the batches that training draws from them.
+
+Words are letters followed by EOS, padded with PAD on the right; no SOS, which a decoder adds
+as its first input and the report's encoder in front of a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from cvae.alphabet import LETTERS, PAD, TENSES, encode
+from cvae.data import Paradigm
+
+_IS_VOWEL: Final = torch.tensor([letter in "aeiou" for letter in LETTERS])
+_VOWELS: Final = torch.nonzero(_IS_VOWEL).flatten()
+_CONSONANTS: Final = torch.nonzero(~_IS_VOWEL).flatten()
+_BUCKETED_BATCHES: Final = 8
+
+
+@dataclass(frozen=True)
+class Words:
+    """A batch of words.
+
+    Attributes:
+        symbols: (batch, time) int64: letters, EOS, then PAD.
+        lengths: (batch,) int64: letters and EOS counted.
+    """
+
+    symbols: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> Words:
+        return Words(self.symbols.to(device), self.lengths.to(device))
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Conversions to train on: source word and tense, target word and tense, all of one row each."""
+
+    rows: Tensor  # (batch,) index of the training row; a hallucinated row keeps its parent's
+    source: Words
+    source_tense: Tensor  # (batch,)
+    target: Words
+    target_tense: Tensor  # (batch,)
+
+
+def words_to_tensor(words: Sequence[str]) -> Words:
+    """Pack words; shapes (len(words), longest + 1) and (len(words),)."""
+    spelled = [encode(word)[1:] for word in words]
+    width = max((len(symbols) for symbols in spelled), default=1)
+    packed = [symbols + [PAD] * (width - len(symbols)) for symbols in spelled]
+    lengths = torch.tensor([len(symbols) for symbols in spelled], dtype=torch.long)
+    return Words(torch.tensor(packed, dtype=torch.long).view(len(words), width), lengths)
+
+
+class TrainingRows:
+    """The training paradigms as one tensor, and the sampling of pairs from them.
+
+    Attributes:
+        symbols: (rows, 4, time) int64, preferred spellings.
+        lengths: (rows, 4) int64.
+    """
+
+    def __init__(self, paradigms: Sequence[Paradigm], *, kept_letters: int = 2) -> None:
+        """Pack ``paradigms``.
+
+        Args:
+            kept_letters: how many letters at the end of a stem hallucination leaves alone. They
+                decide the inflection (sibilants, final y or e, consonant doubling).
+        """
+        self.paradigms = [paradigm.preferred for paradigm in paradigms]
+        packed = words_to_tensor([word for forms in self.paradigms for word in forms])
+        self.symbols = packed.symbols.view(len(paradigms), len(TENSES), -1)
+        self.lengths = packed.lengths.view(len(paradigms), len(TENSES))
+        # A made-up stem may not follow an irregular pattern: English never makes a new one.
+        stems = [
+            max(0, _common_prefix(paradigm.preferred) - kept_letters) if paradigm.regular else 0
+            for paradigm in paradigms
+        ]
+        self.free_letters = torch.tensor(stems, dtype=torch.long)  # (rows,)
+
+    def __len__(self) -> int:
+        return len(self.paradigms)
+
+    def words(self, rows: Tensor, tenses: Tensor) -> Words:
+        """The forms (row, tense) of two index tensors (batch,), cut to the longest of them."""
+        return _cut(self.symbols[rows, tenses], self.lengths[rows, tenses])
+
+    def epoch(
+        self,
+        *,
+        batch_size: int,
+        pairs: Literal["same", "cross"],
+        hallucination_share: float,
+        generator: torch.Generator,
+    ) -> Iterator[PairBatch]:
+        """Every training word once as a source, in random order.
+
+        Args:
+            batch_size: pairs a batch; the last one may be smaller.
+            pairs: ``same`` is the report's (a word is its own target); ``cross`` draws the target
+                tense uniformly and independently of the source's.
+            hallucination_share: share of the pairs whose stem is made up.
+        """
+        count = len(self) * len(TENSES)
+        order = torch.randperm(count, generator=generator)
+        targets = order % len(TENSES)
+        if pairs == "cross":
+            targets = torch.randint(len(TENSES), order.shape, generator=generator)
+        target_lengths = self.lengths[order // len(TENSES), targets]
+        for chosen in length_buckets(target_lengths, batch_size, generator):
+            rows, source_tense = order[chosen] // len(TENSES), order[chosen] % len(TENSES)
+            target_tense = targets[chosen]
+            source, target = self.symbols[rows, source_tense], self.symbols[rows, target_tense]
+            if hallucination_share > 0.0:
+                source, target = self._hallucinate(
+                    rows, source, target, hallucination_share, generator
+                )
+            yield PairBatch(
+                rows=rows,
+                source=_cut(source, self.lengths[rows, source_tense]),
+                source_tense=source_tense,
+                target=_cut(target, self.lengths[rows, target_tense]),
+                target_tense=target_tense,
+            )
+
+    def _hallucinate(
+        self,
+        rows: Tensor,
+        source: Tensor,
+        target: Tensor,
+        share: float,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Replace letters of the stem in both words at once, vowel for vowel and so on.
+
+        Each chosen pair has its own replacement rate, drawn uniformly, so that made-up stems lie
+        both near real ones and far from them. Source: Anastasopoulos and Neubig 2019.
+        """
+        batch, time = source.shape
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator)
+
+        chosen = uniform(batch, 1) < share
+        stem = torch.arange(time) < self.free_letters[rows].unsqueeze(1)  # (batch, time)
+        replaced = stem & chosen & (uniform(batch, time) < uniform(batch, 1))
+        vowels = _VOWELS[torch.randint(len(_VOWELS), (batch, time), generator=generator)]
+        consonants = _CONSONANTS[
+            torch.randint(len(_CONSONANTS), (batch, time), generator=generator)
+        ]
+        is_vowel = _IS_VOWEL[source.clamp(max=len(LETTERS) - 1)]
+        letters = torch.where(is_vowel, vowels, consonants)
+        return torch.where(replaced, letters, source), torch.where(replaced, letters, target)
+
+
+def length_buckets(
+    lengths: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Split range(len(lengths)) into batches of similar length, given back in random order.
+
+    Only neighbours within a window of some batches are sorted, so that batches stay random
+    samples; padding falls from about a third of all positions to a few percent.
+    """
+    window = batch_size * _BUCKETED_BATCHES if batch_size > 1 else len(lengths)
+    batches: list[Tensor] = []
+    for start in range(0, len(lengths), window):
+        part = lengths[start : start + window]
+        order = part.argsort(stable=True) if batch_size > 1 else torch.arange(len(part))
+        batches += (order + start).split(batch_size)
+    for index in torch.randperm(len(batches), generator=generator).tolist():
+        yield batches[index]
+
+
+def _cut(symbols: Tensor, lengths: Tensor) -> Words:
+    return Words(symbols[:, : int(lengths.max())].contiguous(), lengths)
+
+
+def _common_prefix(words: Sequence[str]) -> int:
+    """Length of the longest prefix that all words share."""
+    length = 0
+    for letters in zip(*words, strict=False):
+        if len(set(letters)) > 1:
+            break
+        length += 1
+    return length

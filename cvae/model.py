@@ -1,0 +1,475 @@
+"""The networks: the report's encoder and decoder, and the default two-level model.
+
+A ``ConditionalVAE`` is an encoder, a decoder and, in a two-level model, a prior network between
+the latent z with prior N(0, I) and the code that the decoder is conditioned on. Everything
+outside talks to it through the methods of that one class.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cvae.alphabet import EOS, MAX_WORD_LENGTH, PAD, SOS, SYMBOL_COUNT, TENSES
+
+OUTPUT_COUNT: Final = EOS + 1
+"""A decoder chooses among the letters, SOS and EOS (the report's 28); PAD is never an answer."""
+
+LOGVAR_RANGE: Final = (-14.0, 8.0)
+"""Log-variances are held in this range, so that exp() stays finite at any learning rate."""
+
+Feedback = Literal["symbol", "output"]
+
+
+class ModelError(ValueError):
+    """Arguments that make no network."""
+
+
+class Gaussian(NamedTuple):
+    """A batch of diagonal Gaussians; both tensors (batch, size), log-variance natural."""
+
+    mean: Tensor
+    logvar: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw each by the reparameterisation mean + exp(logvar / 2) * eps, eps ~ N(0, I).
+
+        Source: Kingma and Welling 2014, section 2.4; docs/derivation.md, equation (6).
+        """
+        noise = torch.randn(self.mean.shape, generator=generator, device="cpu")
+        return self.mean + torch.exp(0.5 * self.logvar) * noise.to(self.mean)
+
+
+def _gaussian(head: Tensor) -> Gaussian:
+    mean, logvar = head.chunk(2, dim=-1)
+    return Gaussian(mean, logvar.clamp(*LOGVAR_RANGE))
+
+
+def _last(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """The output at each word's last symbol; (batch, time, size) -> (batch, size)."""
+    return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+
+
+class ReportEncoder(nn.Module):
+    """The report's encoder: the tense stands in the initial hidden and cell state."""
+
+    def __init__(self, *, hidden_size: int, condition_size: int, latent_size: int) -> None:
+        super().__init__()
+        if condition_size >= hidden_size:
+            raise ModelError(
+                f"condition_size ({condition_size}) must be less than hidden_size ({hidden_size}): "
+                "the initial state holds the tense beside hidden_size - condition_size zeros"
+            )
+        self.symbol_embedding = nn.Embedding(SYMBOL_COUNT, hidden_size)
+        self.tense_embedding = nn.Embedding(len(TENSES), condition_size)
+        self.lstm = nn.LSTM(hidden_size, hidden_size, batch_first=True)
+        self.mean = nn.Linear(hidden_size, latent_size)
+        self.logvar = nn.Linear(hidden_size, latent_size)
+        self.zeros_size = hidden_size - condition_size
+
+    def forward(self, symbols: Tensor, lengths: Tensor, tense: Tensor) -> Gaussian:
+        """Return q(z|x, c) of words (batch, time) and tenses (batch,)."""
+        start = symbols.new_full((len(symbols), 1), SOS)
+        embedded = self.symbol_embedding(torch.cat([start, symbols], dim=1))
+        condition = self.tense_embedding(tense)  # (batch, condition)
+        zeros = condition.new_zeros(len(symbols), self.zeros_size)
+        state = torch.cat([zeros, condition], dim=1).unsqueeze(0)  # (1, batch, hidden)
+        outputs, _ = self.lstm(embedded, (state, state))
+        final = _last(outputs, lengths + 1)  # + 1: SOS stands in front
+        return Gaussian(self.mean(final), self.logvar(final).clamp(*LOGVAR_RANGE))
+
+
+class ReportDecoder(nn.Module):
+    """The report's decoder: one symbol a step, z and the tense in the initial state only."""
+
+    def __init__(
+        self, *, hidden_size: int, condition_size: int, latent_size: int, feedback: Feedback
+    ) -> None:
+        """Make the decoder.
+
+        Args:
+            feedback: what a free-running step is fed: ``output`` is the report's, the LSTM's own
+                last output; ``symbol`` is the usual embedding of the predicted symbol.
+        """
+        super().__init__()
+        if feedback not in ("output", "symbol"):
+            raise ModelError(f"feedback is {feedback!r}; allowed: output, symbol")
+        self.feedback = feedback
+        self.symbol_embedding = nn.Embedding(SYMBOL_COUNT, hidden_size)
+        self.tense_embedding = nn.Embedding(len(TENSES), condition_size)
+        self.latent_to_hidden = nn.Linear(latent_size + condition_size, hidden_size)
+        self.lstm = nn.LSTM(hidden_size, hidden_size, batch_first=True)
+        self.out = nn.Linear(hidden_size, OUTPUT_COUNT)
+        self.zeros_size = hidden_size - condition_size
+
+    def forward(self, code: Tensor, tense: Tensor, inputs: Tensor, forced: Tensor | None) -> Tensor:
+        """Return logits (batch, time, 28); arguments as in ``ConditionalVAE.reconstruction``."""
+        state = self._initial_state(code, tense)
+        if forced is None:
+            return self.out(self.lstm(self.symbol_embedding(inputs), state)[0])  # type: ignore[no-any-return]
+        step_input = self.symbol_embedding(inputs[:, :1])
+        logits: list[Tensor] = []
+        for step in range(inputs.shape[1]):
+            output, state = self.lstm(step_input, state)
+            logits.append(self.out(output))
+            if step + 1 < inputs.shape[1]:
+                true = self.symbol_embedding(inputs[:, step + 1 : step + 2])
+                coin = forced[:, step + 1].view(-1, 1, 1)
+                step_input = torch.where(coin, true, self._fed_back(output, logits[-1]))
+        return torch.cat(logits, dim=1)
+
+    def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
+        """Return the most likely symbol step by step; (batch, at most max_length)."""
+        state = self._initial_state(code, tense)
+        step_input = self.symbol_embedding(tense.new_full((len(tense), 1), SOS))
+        return _greedy_loop(
+            lambda fed, carried: self._step(fed, carried), step_input, state, len(tense), max_length
+        )
+
+    def _step(self, step_input: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        output, state = self.lstm(step_input, state)
+        logits = self.out(output)
+        return logits, self._fed_back(output, logits), state
+
+    def _fed_back(self, output: Tensor, logits: Tensor) -> Tensor:
+        if self.feedback == "output":
+            return output
+        return self.symbol_embedding(logits.argmax(dim=-1))  # type: ignore[no-any-return]
+
+    def _initial_state(self, code: Tensor, tense: Tensor) -> State:
+        condition = self.tense_embedding(tense)
+        hidden = self.latent_to_hidden(torch.cat([code, condition], dim=1))
+        cell = torch.cat([condition.new_zeros(len(code), self.zeros_size), condition], dim=1)
+        return hidden.unsqueeze(0), cell.unsqueeze(0)
+
+
+State = tuple[Tensor, Tensor]
+
+
+class Encoder(nn.Module):
+    """Two LSTMs read the word forwards and backwards, with its tense at every step.
+
+    They are two ``nn.LSTM`` and not one bidirectional: each reads padded words from their own
+    first symbol, so that no packing is needed and padding never reaches a final state.
+    """
+
+    def __init__(
+        self, *, embedding_size: int, hidden_size: int, condition_size: int, latent_size: int
+    ) -> None:
+        super().__init__()
+        self.symbol_embedding = nn.Embedding(SYMBOL_COUNT, embedding_size)
+        self.tense_embedding = nn.Embedding(len(TENSES), condition_size)
+        self.forwards = nn.LSTM(embedding_size + condition_size, hidden_size, batch_first=True)
+        self.backwards = nn.LSTM(embedding_size + condition_size, hidden_size, batch_first=True)
+        self.head = nn.Linear(2 * hidden_size, 2 * latent_size)
+
+    def forward(self, symbols: Tensor, lengths: Tensor, tense: Tensor) -> Gaussian:
+        """Return q(h|x, c) of words (batch, time) and tenses (batch,)."""
+        positions = torch.arange(symbols.shape[1], device=symbols.device)
+        mirrored = (lengths.unsqueeze(1) - 1 - positions).clamp(min=0)  # (batch, time)
+        condition = self.tense_embedding(tense).unsqueeze(1).expand(-1, symbols.shape[1], -1)
+        finals = []
+        for lstm, read in (
+            (self.forwards, symbols),
+            (self.backwards, symbols.gather(1, mirrored)),
+        ):
+            outputs, _ = lstm(torch.cat([self.symbol_embedding(read), condition], dim=2))
+            finals.append(_last(outputs, lengths))
+        return _gaussian(self.head(torch.cat(finals, dim=1)))
+
+
+class Decoder(nn.Module):
+    """An LSTM fed the code and the tense at every step, beside the last symbol.
+
+    Source: skip-VAE, Dieng et al. 2019, for the latent at every step.
+    """
+
+    def __init__(
+        self, *, embedding_size: int, hidden_size: int, condition_size: int, code_size: int
+    ) -> None:
+        super().__init__()
+        self.symbol_embedding = nn.Embedding(SYMBOL_COUNT, embedding_size)
+        self.tense_embedding = nn.Embedding(len(TENSES), condition_size)
+        self.initial = nn.Linear(code_size + condition_size, 2 * hidden_size)
+        self.lstm = nn.LSTM(
+            embedding_size + code_size + condition_size, hidden_size, batch_first=True
+        )
+        self.out = nn.Linear(hidden_size, OUTPUT_COUNT)
+
+    def forward(self, code: Tensor, tense: Tensor, inputs: Tensor, forced: Tensor | None) -> Tensor:
+        """Return logits (batch, time, 28); arguments as in ``ConditionalVAE.reconstruction``."""
+        condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
+        if forced is not None:
+            inputs = self._scheduled_inputs(condition.detach(), inputs, forced)
+        return self._logits(condition, self._initial_state(condition), inputs)[0]
+
+    def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
+        """Return the most likely symbol step by step; (batch, at most max_length)."""
+        condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
+
+        def step(fed: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+            logits, state = self._logits(condition, state, fed)
+            return logits, logits.argmax(dim=-1), state
+
+        first = tense.new_full((len(tense), 1), SOS)
+        return _greedy_loop(step, first, self._initial_state(condition), len(tense), max_length)
+
+    @torch.no_grad()
+    def _scheduled_inputs(self, condition: Tensor, inputs: Tensor, forced: Tensor) -> Tensor:
+        """Replace the inputs whose coin fell for it by the model's own predictions.
+
+        A predicted symbol is a choice, through which no gradient flows; so it can be found
+        beforehand without one, and the pass with gradients stays one fused call. That makes
+        scheduled sampling exact at the price of one more forward pass.
+        """
+        state = self._initial_state(condition)
+        fed = inputs[:, :1]
+        chosen = [fed]
+        for step in range(1, inputs.shape[1]):
+            logits, state = self._logits(condition, state, fed)
+            fed = torch.where(forced[:, step : step + 1], inputs[:, step : step + 1], logits.argmax(-1))
+            chosen.append(fed)
+        return torch.cat(chosen, dim=1)
+
+    def _initial_state(self, condition: Tensor) -> State:
+        hidden, cell = torch.tanh(self.initial(condition)).chunk(2, dim=1)
+        return hidden.contiguous().unsqueeze(0), cell.contiguous().unsqueeze(0)
+
+    def _logits(self, condition: Tensor, state: State, inputs: Tensor) -> tuple[Tensor, State]:
+        repeated = condition.unsqueeze(1).expand(-1, inputs.shape[1], -1)
+        embedded = torch.cat([self.symbol_embedding(inputs), repeated], dim=2)
+        outputs, state = self.lstm(embedded, state)
+        return self.out(outputs), state
+
+
+def _greedy_loop(
+    step: Any, fed: Tensor, state: State, batch: int, max_length: int
+) -> Tensor:
+    """Run ``step`` until every word has ended; (batch, time) int64."""
+    ended = torch.zeros(batch, dtype=torch.bool, device=state[0].device)
+    chosen: list[Tensor] = []
+    for _ in range(max_length):
+        logits, fed, state = step(fed, state)
+        symbols = logits[:, 0].argmax(dim=-1)
+        chosen.append(symbols)
+        ended |= symbols == EOS
+        if bool(ended.all()):
+            break
+    return torch.stack(chosen, dim=1)
+
+
+class PriorNetwork(nn.Module):
+    """The upper level: p(h|z) as a function of z ~ N(0, I), and q(z|h) to train it by.
+
+    A code h is far wider than z, so h is no smooth function of z: each verb owns a region of the
+    prior, with a sharp border. Random Fourier features of z let the network draw such borders.
+    Source: two-stage VAE, Dai and Wipf 2019; Fourier features, Tancik et al. 2020, equation (5).
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_size: int,
+        code_size: int,
+        hidden_size: int,
+        layer_count: int,
+        fourier_count: int,
+        fourier_scale: float,
+    ) -> None:
+        """Make the network.
+
+        Args:
+            fourier_count: number of random frequencies; 0 feeds z alone.
+            fourier_scale: standard deviation of the frequencies, in cycles per unit of z.
+        """
+        super().__init__()
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", fourier_scale * torch.randn(latent_size, fourier_count))
+        # Codes are standardised for this network; it sees their mean and spread at its start.
+        self.code_mean: Tensor
+        self.code_std: Tensor
+        self.register_buffer("code_mean", torch.zeros(code_size))
+        self.register_buffer("code_std", torch.ones(code_size))
+        self.generator = _perceptron(
+            latent_size + 2 * fourier_count, hidden_size, code_size, layer_count
+        )
+        self.inference = _perceptron(code_size, hidden_size, 2 * latent_size, 2)
+
+    def standardise(self, codes: Tensor) -> Tensor:
+        """Codes (batch, code) in the units of this network."""
+        return (codes - self.code_mean) / self.code_std
+
+    @torch.no_grad()
+    def fit_scale(self, codes: Tensor) -> None:
+        """Take the units from the codes (rows, code) of the training rows."""
+        self.code_mean.copy_(codes.mean(dim=0))
+        self.code_std.copy_(codes.std(dim=0).clamp(min=1e-3))
+
+    def infer(self, codes: Tensor) -> Gaussian:
+        """Return q(z|h) of codes (batch, code)."""
+        return self.infer_standardised(self.standardise(codes))
+
+    def infer_standardised(self, codes: Tensor) -> Gaussian:
+        """``infer`` of codes that are standardised already."""
+        return _gaussian(self.inference(codes))
+
+    def generate_standardised(self, z: Tensor) -> Tensor:
+        """The mean of p(h|z) in standardised units; (batch, latent) -> (batch, code)."""
+        phases = 2.0 * math.pi * (z @ self.frequencies)
+        features = torch.cat([z, torch.sin(phases), torch.cos(phases)], dim=1)
+        return self.generator(features)  # type: ignore[no-any-return]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The mean of p(h|z); (batch, latent) -> (batch, code)."""
+        return self.generate_standardised(z) * self.code_std + self.code_mean
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
+    sizes = [inputs] + [hidden] * layers
+    blocks: list[nn.Module] = []
+    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+        blocks += [nn.Linear(size_in, size_out), nn.SiLU()]
+    return nn.Sequential(*blocks, nn.Linear(sizes[-1], outputs))
+
+
+class ConditionalVAE(nn.Module):
+    """Encoder, decoder and, in a two-level model, the prior network between z and the code."""
+
+    def __init__(
+        self,
+        encoder: ReportEncoder | Encoder,
+        decoder: ReportDecoder | Decoder,
+        prior: PriorNetwork | None,
+        *,
+        latent_size: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = prior
+        self.latent_size = latent_size
+
+    def encode(self, symbols: Tensor, lengths: Tensor, tense: Tensor) -> Gaussian:
+        """The encoder's Gaussian: over the code, which in a one-level model is z itself."""
+        return self.encoder(symbols, lengths, tense)  # type: ignore[no-any-return]
+
+    def infer_latent(self, codes: Gaussian) -> Gaussian:
+        """q(z|x, c) from what ``encode`` returned; in a two-level model through its mean."""
+        return codes if self.prior is None else self.prior.infer(codes.mean)
+
+    def code_of_latent(self, z: Tensor) -> Tensor:
+        """The code that a prior latent stands for; (batch, latent) -> (batch, code)."""
+        return z if self.prior is None else self.prior(z)
+
+    def reconstruction(
+        self,
+        code: Tensor,
+        tense: Tensor,
+        symbols: Tensor,
+        *,
+        forced: Tensor | None = None,
+        dropped: Tensor | None = None,
+    ) -> Tensor:
+        """Return -log p(word | code, tense) in nats per word; (batch,), padding not counted.
+
+        Args:
+            code: (batch, code).
+            tense: (batch,) the wanted tense.
+            symbols: (batch, time) the wanted word: letters, EOS, PAD.
+            forced: (batch, time) bool: where true the step is fed the true symbol, else the
+                model's own (scheduled sampling, Bengio et al. 2015). None forces all.
+            dropped: (batch, time) bool: inputs to hide (word dropout of Bowman et al. 2016, here
+                of characters). None hides none.
+
+        Source: docs/derivation.md, equation (5), first term.
+        """
+        inputs = functional.pad(symbols[:, :-1], (1, 0), value=SOS)
+        if dropped is not None:
+            inputs = inputs.masked_fill(dropped & (inputs != SOS), PAD)
+        logits = self.decoder(code, tense, inputs, forced)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1), symbols.flatten(), ignore_index=PAD, reduction="none"
+        )
+        return losses.view(symbols.shape).sum(dim=1)
+
+    @torch.no_grad()
+    def greedy(self, code: Tensor, tense: Tensor, max_length: int = MAX_WORD_LENGTH + 1) -> Tensor:
+        """Decode greedily; (batch, at most max_length) symbols, EOS where a word ends."""
+        return self.decoder.greedy(code, tense, max_length)
+
+
+def build_model(name: str, **sizes: Any) -> ConditionalVAE:
+    """Build a network by name with the keys of its config member.
+
+    Args:
+        name: ``report`` (latent_size, condition_size, hidden_size, feedback) or ``default``
+            (latent_size, word_latent_size, hidden_size, encoder_hidden_size, embedding_size,
+            condition_size, prior_hidden_size, prior_layer_count, fourier_count, fourier_scale);
+            word_latent_size 0 makes it a one-level model.
+
+    Raises:
+        ModelError: for an unknown name or sizes that do not fit each other.
+    """
+    if name == "report":
+        return _build_report(**sizes)
+    if name == "default":
+        return _build_default(**sizes)
+    raise ModelError(f"model name is {name!r}; allowed: default, report")
+
+
+def _build_report(
+    *, latent_size: int, condition_size: int, hidden_size: int, feedback: Feedback
+) -> ConditionalVAE:
+    encoder = ReportEncoder(
+        hidden_size=hidden_size, condition_size=condition_size, latent_size=latent_size
+    )
+    decoder = ReportDecoder(
+        hidden_size=hidden_size,
+        condition_size=condition_size,
+        latent_size=latent_size,
+        feedback=feedback,
+    )
+    return ConditionalVAE(encoder, decoder, None, latent_size=latent_size)
+
+
+def _build_default(
+    *,
+    latent_size: int,
+    word_latent_size: int,
+    hidden_size: int,
+    encoder_hidden_size: int,
+    embedding_size: int,
+    condition_size: int,
+    prior_hidden_size: int,
+    prior_layer_count: int,
+    fourier_count: int,
+    fourier_scale: float,
+) -> ConditionalVAE:
+    code_size = word_latent_size or latent_size
+    encoder = Encoder(
+        embedding_size=embedding_size,
+        hidden_size=encoder_hidden_size,
+        condition_size=condition_size,
+        latent_size=code_size,
+    )
+    decoder = Decoder(
+        embedding_size=embedding_size,
+        hidden_size=hidden_size,
+        condition_size=condition_size,
+        code_size=code_size,
+    )
+    prior = None
+    if word_latent_size:
+        prior = PriorNetwork(
+            latent_size=latent_size,
+            code_size=code_size,
+            hidden_size=prior_hidden_size,
+            layer_count=prior_layer_count,
+            fourier_count=fourier_count,
+            fourier_scale=fourier_scale,
+        )
+    return ConditionalVAE(encoder, decoder, prior, latent_size=latent_size)

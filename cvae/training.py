@@ -1,0 +1,435 @@
+"""The training loop: batches in, steps of two optimizers out, an epoch at a time.
+
+An epoch takes every training word once as a source. All randomness of an epoch comes from one
+generator seeded by (seed, epoch), so that a run resumed between epochs repeats the
+uninterrupted one to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cvae.batches import PairBatch, TrainingRows, length_buckets
+from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
+from cvae.model import ConditionalVAE, Gaussian
+from cvae.schedules import Schedule
+
+_DEALT_STEPS: Final = 4
+
+KL_LIMIT_NATS: Final = 1e5
+"""A KL above this many nats per word has exploded: naming a word takes about 30."""
+
+
+class Diverged(ArithmeticError):
+    """Training left the finite numbers; the message says where and how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Learning rates of encoder and decoder apart, as the report trains them.
+
+    Attributes:
+        algorithm: adam or sgd.
+        encoder_lr, decoder_lr: peak learning rates. The prior network's two halves go with them:
+            inference with the encoder, generation with the decoder.
+        momentum: of sgd.
+        schedule: constant, or one_cycle: a linear rise over the first tenth, then a cosine to 0.
+        encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
+            by encoder_step_gamma; 0 for never.
+        gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
+    """
+
+    algorithm: Literal["adam", "sgd"]
+    encoder_lr: float
+    decoder_lr: float
+    momentum: float
+    schedule: Literal["constant", "one_cycle"]
+    encoder_step_epochs: int
+    encoder_step_gamma: float
+    gradient_clip: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What a training step consists of.
+
+    Attributes:
+        epochs: passes over the training words.
+        batch_size: pairs a step.
+        pairs: same or cross, see ``TrainingRows.epoch``.
+        hallucination_share: share of pairs with a made-up stem.
+        character_dropout: probability that a decoder input is hidden.
+        word_kl_weight: weight of the code's KL in a two-level model.
+        prior_start: progress at which the prior network starts to learn (two-level models).
+        coverage_start: progress at which the decoder starts to learn from prior draws.
+        coverage_draws: prior draws a step that the decoder learns from; 0 for none.
+        coverage_weight: their weight in the loss.
+        code_draws: prior draws a step that the prior network alone learns from.
+        code_weight: weight of the prior network's own loss.
+        forcing_coin: token or sequence.
+    """
+
+    epochs: int
+    batch_size: int
+    pairs: Literal["same", "cross"]
+    hallucination_share: float
+    character_dropout: float
+    word_kl_weight: float
+    prior_start: float
+    coverage_start: float
+    coverage_draws: int
+    coverage_weight: float
+    code_draws: int
+    code_weight: float
+    forcing_coin: Literal["token", "sequence"]
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """Means over the words of an epoch, in nats per word, and the schedules at its end."""
+
+    cross_entropy: float
+    kl: float
+    kl_weight: float
+    teacher_forcing_ratio: float
+    encoder_lr: float
+    decoder_lr: float
+
+
+def learning_rate_factor(schedule: str, progress: float) -> float:
+    """Share of the peak learning rate at a progress in [0, 1].
+
+    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls along a cosine to 0.
+    Source: Smith and Topin 2018, with the usual cosine fall.
+    """
+    if schedule == "constant":
+        return 1.0
+    rise = 0.1
+    if progress < rise:
+        return 0.04 + 0.96 * progress / rise
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - rise) / (1.0 - rise)))
+
+
+class Trainer:
+    """Trains one model; its state can be taken out and put back between epochs."""
+
+    def __init__(
+        self,
+        model: ConditionalVAE,
+        rows: TrainingRows,
+        settings: TrainingSettings,
+        optimizer: OptimizerSettings,
+        *,
+        kl_weight: Schedule,
+        teacher_forcing_ratio: Schedule,
+        free_nats: float | None,
+        target_nats: float | None,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.rows = rows
+        self.settings = settings
+        self.optimizer = optimizer
+        self.kl_weight = kl_weight
+        self.teacher_forcing_ratio = teacher_forcing_ratio
+        self.free_nats = free_nats
+        self.target_nats = target_nats
+        self.seed = seed
+        self.device = device
+        self.epoch = 0
+        self.step = 0
+        word_count = len(rows) * rows.lengths.shape[1]
+        self.steps_per_epoch = math.ceil(word_count / settings.batch_size)
+        self.partition = PriorPartition(len(rows), device)
+        self._prior_scaled = False
+        self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._codes = torch.zeros(0)  # (rows, code) standardised, refreshed every epoch
+
+        decoder_side: list[nn.Module] = [model.decoder]
+        encoder_side: list[nn.Module] = [model.encoder]
+        if model.prior is not None:
+            decoder_side.append(model.prior.generator)
+            encoder_side.append(model.prior.inference)
+        self._optimizers = {
+            "encoder": _make_optimizer(optimizer, encoder_side, optimizer.encoder_lr),
+            "decoder": _make_optimizer(optimizer, decoder_side, optimizer.decoder_lr),
+        }
+        self._parameters = list(model.parameters())
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def progress(self) -> float:
+        """Share of training done, in [0, 1]; the schedules' argument."""
+        return min(1.0, self.step / max(1, self.total_steps - 1))
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.settings.epochs
+
+    def train_epoch(self) -> EpochLosses:
+        """Run one epoch.
+
+        Raises:
+            Diverged: if a loss is not finite or the KL has exploded.
+        """
+        generator = torch.Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
+        self.model.train()
+        self._refresh_rows()
+        self._dealt.clear()
+        reconstruction_sum = kl_sum = word_count = 0.0
+        for batch in self.rows.epoch(
+            batch_size=self.settings.batch_size,
+            pairs=self.settings.pairs,
+            hallucination_share=self.settings.hallucination_share,
+            generator=generator,
+        ):
+            reconstruction, kl = self._train_step(batch, generator)
+            size = len(batch.rows)
+            reconstruction_sum += reconstruction * size
+            kl_sum += kl * size
+            word_count += size
+        self.epoch += 1
+        last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
+        encoder_lr, decoder_lr = self._learning_rates(last, self.epoch - 1)
+        return EpochLosses(
+            cross_entropy=reconstruction_sum / word_count,
+            kl=kl_sum / word_count,
+            kl_weight=self.kl_weight(last),
+            teacher_forcing_ratio=self.teacher_forcing_ratio(last),
+            encoder_lr=encoder_lr,
+            decoder_lr=decoder_lr,
+        )
+
+    def _train_step(self, batch: PairBatch, generator: torch.Generator) -> tuple[float, float]:
+        progress, settings = self.progress, self.settings
+        source, target = batch.source.to(self.device), batch.target.to(self.device)
+        target_tense = batch.target_tense.to(self.device)
+        two_level = self.model.prior is not None
+
+        codes = self.model.encode(source.symbols, source.lengths, batch.source_tense.to(self.device))
+        code = codes.sample(generator)
+        if two_level:
+            # The upper level learns from codes as they are: it must not bend them to its wishes.
+            latent = self.model.infer_latent(Gaussian(codes.mean.detach(), codes.logvar.detach()))
+        else:
+            latent = codes
+        kl = kl_per_unit(latent)
+        losses = torch.zeros((), device=self.device)
+        if two_level:
+            losses = losses + settings.word_kl_weight * kl_per_unit(codes).sum(dim=1).mean()
+        if not two_level:
+            losses = losses + self._kl_penalty(kl, progress)
+        elif progress >= settings.prior_start:
+            losses = losses + self._prior_loss(progress, generator)
+
+        coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
+        reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
+        losses = losses + reconstruction
+        if coverage:
+            covered = self._reconstruction(*self._coverage(coverage, generator), generator)
+            losses = losses + settings.coverage_weight * covered
+        mean_kl = float(kl.detach().sum(dim=1).mean())
+        self._check(float(losses.detach()), mean_kl)
+        self._update(losses, progress)
+        self.step += 1
+        return float(reconstruction.detach()), mean_kl
+
+    def _reconstruction(
+        self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Mean over the words of their negative log-likelihood, in nats."""
+        return self.model.reconstruction(
+            code,
+            tense,
+            symbols,
+            forced=self._coins(symbols, self.progress, generator),
+            dropped=self._dropped(symbols, generator),
+        ).mean()
+
+    def _kl_penalty(self, units: Tensor, progress: float) -> Tensor:
+        return kl_penalty(
+            units,
+            kl_weight=self.kl_weight(progress),
+            free_nats=self.free_nats,
+            target_nats=self.target_nats,
+        ).mean()
+
+    def _prior_loss(self, progress: float, generator: torch.Generator) -> Tensor:
+        """The upper level's own bound, on codes: -log p(h|z) + KL weight * KL, and its coverage."""
+        prior, draws = self.model.prior, self.settings.code_draws
+        assert prior is not None
+        chosen = torch.randint(len(self.rows), (draws,), generator=generator).to(self.device)
+        posterior = prior.infer_standardised(self._codes[chosen])
+        z = posterior.sample(generator)
+        bound = code_nll(prior.generate_standardised(z), self._codes[chosen]).mean()
+        bound = bound + self._kl_penalty(kl_per_unit(posterior), progress)
+        z = self._prior_draws(draws, generator)
+        owners = self.partition.owners(z, balance=True)
+        covered = code_nll(prior.generate_standardised(z), self._codes[owners]).mean()
+        return self.settings.code_weight * (bound + covered)
+
+    def _coverage(
+        self, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes of prior draws, random tenses, and the owners' words in them.
+
+        Draws are made for some steps at once and dealt out by length, to save padding.
+        """
+        if not self._dealt:
+            z = self._prior_draws(draws * _DEALT_STEPS, generator)
+            owners = self.partition.owners(z, balance=self.model.prior is None).cpu()
+            tense = torch.randint(self.rows.lengths.shape[1], owners.shape, generator=generator)
+            lengths = self.rows.lengths[owners, tense]
+            for chosen in length_buckets(lengths, draws, generator):
+                self._dealt.append((z[chosen.to(self.device)], owners[chosen], tense[chosen]))
+        z, owners, tense = self._dealt.pop()
+        words = self.rows.words(owners, tense).to(self.device)
+        return self.model.code_of_latent(z), tense.to(self.device), words.symbols
+
+    def _prior_draws(self, draws: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(draws, self.model.latent_size, generator=generator).to(self.device)
+
+    def _coins(
+        self, symbols: Tensor, progress: float, generator: torch.Generator
+    ) -> Tensor | None:
+        """True where the true symbol is fed; None if that is everywhere. (batch, time)."""
+        ratio = self.teacher_forcing_ratio(progress)
+        if ratio >= 1.0:
+            return None
+        batch, time = symbols.shape
+        width = time if self.settings.forcing_coin == "token" else 1
+        coins = torch.rand(batch, width, generator=generator) < ratio
+        return coins.expand(batch, time).to(self.device)
+
+    def _dropped(self, symbols: Tensor, generator: torch.Generator) -> Tensor | None:
+        if self.settings.character_dropout == 0.0:
+            return None
+        drawn = torch.rand(*symbols.shape, generator=generator)
+        return (drawn < self.settings.character_dropout).to(self.device)
+
+    def _check(self, loss: float, kl: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} at step {self.step}")
+        if not kl <= KL_LIMIT_NATS:
+            raise Diverged(
+                f"the KL exploded to {kl:.3g} nats per word at step {self.step} "
+                f"(limit {KL_LIMIT_NATS:.0e})"
+            )
+
+    def _update(self, loss: Tensor, progress: float) -> None:
+        rates = self._learning_rates(progress, self.epoch)
+        for optimizer, rate in zip(self._optimizers.values(), rates, strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.optimizer.gradient_clip > 0.0:
+            norm = nn.utils.clip_grad_norm_(self._parameters, self.optimizer.gradient_clip)
+            if not math.isfinite(float(norm)):
+                raise Diverged(f"the gradient's norm became {float(norm)} at step {self.step}")
+        for optimizer in self._optimizers.values():
+            optimizer.step()
+
+    def _learning_rates(self, progress: float, epoch: int) -> tuple[float, float]:
+        settings = self.optimizer
+        factor = learning_rate_factor(settings.schedule, progress)
+        drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
+        encoder_lr = settings.encoder_lr * factor * settings.encoder_step_gamma**drops
+        return encoder_lr, settings.decoder_lr * factor
+
+    @torch.no_grad()
+    def _refresh_rows(self) -> None:
+        """Bring codes, posteriors and the partition up to the model as it is now."""
+        first = min(self.settings.prior_start, self.settings.coverage_start)
+        ends_at = (self.step + self.steps_per_epoch) / max(1, self.total_steps - 1)
+        prior = self.model.prior
+        unused = prior is None and self.settings.coverage_draws == 0
+        if unused or ends_at < first:
+            return
+        posterior = row_posteriors(self.model, self.rows, self.device)
+        if prior is not None:
+            if not self._prior_scaled:
+                prior.fit_scale(posterior.mean)
+                self._prior_scaled = True
+            self._codes = prior.standardise(posterior.mean)
+            posterior = self.model.infer_latent(posterior)
+        self.partition.update(posterior)
+
+    # State
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on: tensors by name, and plain counters."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors["partition.bias"] = self.partition.bias
+        for side, optimizer in self._optimizers.items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    if value is not None:
+                        tensors[f"optimizer.{side}.{index}.{slot}"] = torch.as_tensor(value)
+        counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": self._prior_scaled}
+        return {name: value.detach().clone() for name, value in tensors.items()}, counters
+
+    def load_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Put back what ``state`` gave."""
+        self.model.load_state_dict(_below("model.", tensors))
+        self.partition.bias.copy_(tensors["partition.bias"])
+        for side, optimizer in self._optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in _below(f"optimizer.{side}.", tensors).items():
+                index, slot = name.split(".", 1)
+                slots.setdefault(int(index), {})[slot] = value.clone()
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
+        self._prior_scaled = bool(counters["prior_scaled"])
+
+
+@torch.no_grad()
+def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.device) -> Gaussian:
+    """q(code|row) of every training row, read from its four forms: their mean and log-variance.
+
+    The forms' posteriors are averaged, since one row has one place in the prior.
+    """
+    row_count, tense_count, _ = rows.symbols.shape
+    means, logvars = [], []
+    for chunk in torch.arange(row_count * tense_count).split(4096):
+        tense = chunk % tense_count
+        words = rows.words(chunk // tense_count, tense).to(device)
+        posterior = model.encode(words.symbols, words.lengths, tense.to(device))
+        means.append(posterior.mean)
+        logvars.append(posterior.logvar)
+    shape = (row_count, tense_count, -1)
+    return Gaussian(
+        torch.cat(means).view(shape).mean(dim=1), torch.cat(logvars).view(shape).mean(dim=1)
+    )
+
+
+def _make_optimizer(
+    settings: OptimizerSettings, modules: Iterable[nn.Module], lr: float
+) -> torch.optim.Optimizer:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    if settings.algorithm == "adam":
+        return torch.optim.Adam(parameters, lr=lr, fused=True)
+    return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, fused=True)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of its own for every (seed, epoch); distinct for seeds and epochs below 2**31."""
+    return (seed << 31) + epoch
