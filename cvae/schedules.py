@@ -9,18 +9,18 @@ Two registries, one for each config group, map the name of a member to its funct
 knobs; ``kl_weight_schedule`` and ``teacher_forcing_schedule`` check them once and bind them. No
 knob has a default here: defaults stand in the config members, once.
 Adding a schedule is one function and one line in its registry; a knob that no schedule had
-before also needs a line in ``_ALLOWED``.
+before also needs a line in ``KNOBS``.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+from cvae.ranges import NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SHARE, Range, one_of, whole_number
 
 Schedule = Callable[[float], float]
 """Maps progress in [0, 1] to a KL weight (>= 0) or a teacher forcing ratio (in [0, 1])."""
@@ -295,56 +295,31 @@ KNOBS_USED_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Ranges of the knobs
 
-
-@dataclass(frozen=True)
-class _Range:
-    """What a knob may be: the words for the error, and the test."""
-
-    words: str
-    holds: Callable[[object], bool]
-
-
-def _number(words: str, holds: Callable[[float], bool]) -> _Range:
-    """Return a range of finite numbers; ``True`` is no number here."""
-
-    def check(value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        return abs(value) <= sys.float_info.max and holds(value)
-
-    return _Range(words, check)
-
-
-def _one_of(names: tuple[str, ...]) -> _Range:
-    return _Range("one of " + ", ".join(names), lambda value: value in names)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000
-
-
-_SHARE: Final = _number("a number in [0, 1]", lambda value: 0.0 <= value <= 1.0)
-_NOT_NEGATIVE: Final = _number("a finite number >= 0", lambda value: value >= 0.0)
-_POSITIVE: Final = _number("a finite number > 0", lambda value: value > 0.0)
-
-_ALLOWED: Final[Mapping[str, _Range]] = {
-    "ramp": _one_of(tuple(RAMPS)),
-    "cycle_count": _Range("a whole number in [1, 1000]", _is_count),
-    "ramp_fraction": _SHARE,
-    "kl_weight": _NOT_NEGATIVE,
-    "kl_weight_max": _NOT_NEGATIVE,
-    "start": _SHARE,
-    "free_nats": _NOT_NEGATIVE,
-    "target_nats": _NOT_NEGATIVE,
-    "ratio": _SHARE,
-    "ratio_start": _SHARE,
-    "ratio_end": _SHARE,
-    "ratio_min": _SHARE,
-    "end": _number("a number in (0, 1]", lambda value: 0.0 < value <= 1.0),
-    "half": _POSITIVE,
-    "steepness": _POSITIVE,
-    "coin": _one_of(COINS),
+KNOBS: Final[Mapping[str, Range]] = {
+    "ramp": one_of(tuple(RAMPS)),
+    "cycle_count": whole_number(1, 1000),
+    "ramp_fraction": SHARE,
+    "kl_weight": NOT_NEGATIVE,
+    "kl_weight_max": NOT_NEGATIVE,
+    "start": SHARE,
+    "free_nats": NOT_NEGATIVE,
+    "target_nats": NOT_NEGATIVE,
+    "ratio": SHARE,
+    "ratio_start": SHARE,
+    "ratio_end": SHARE,
+    "ratio_min": SHARE,
+    "end": POSITIVE_SHARE,
+    "half": POSITIVE,
+    "steepness": POSITIVE,
+    "coin": one_of(COINS),
 }
+
+
+def knobs_of(registry: Mapping[str, Callable[..., float]], name: str) -> list[str]:
+    """All keys that the config member ``name`` holds beside its name, in order."""
+    own = [key for key in inspect.signature(registry[name]).parameters if key != "progress"]
+    coin = ("coin",) if registry is TEACHER_FORCING else ()
+    return [*own, *KNOBS_USED_ELSEWHERE.get(name, ()), *coin]
 
 
 def kl_weight_schedule(name: str, **knobs: object) -> Schedule:
@@ -403,7 +378,7 @@ def _bound(
     function = registry[name]
     own = [key for key in inspect.signature(function).parameters if key != "progress"]
     faults = [
-        f"{key} is missing; allowed: {_ALLOWED[key].words}" for key in own if key not in knobs
+        f"{key} is missing; allowed: {KNOBS[key].words}" for key in own if key not in knobs
     ]
     for key, value in knobs.items():
         if key not in own and key not in elsewhere:
@@ -411,8 +386,8 @@ def _bound(
                 f"{key} is {value!r}, but there is no such key; "
                 f"allowed: {', '.join([*own, *elsewhere])}"
             )
-        elif not _ALLOWED[key].holds(value):
-            faults.append(f"{key} is {value!r}; allowed: {_ALLOWED[key].words}")
+        elif not KNOBS[key].holds(value):
+            faults.append(f"{key} is {value!r}; allowed: {KNOBS[key].words}")
     if not faults and function is forcing_linear:
         faults = _rising(knobs)
     if faults:

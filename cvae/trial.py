@@ -19,7 +19,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,14 +76,15 @@ class TrialHandle:
     _silent_until: float = field(default=0.0, repr=False)
     _complained: bool = field(default=False, repr=False)
 
-    def report(self, value: float, step: int) -> None:
+    def report(self, value: float | Sequence[float], step: int) -> None:
         """Store the objective at a step, for the pruner and for the study's plots.
 
-        Steps count from 0. Nothing happens for a value that is not finite, in a study of several
-        objectives, and in one that lives in the sweep's memory.
+        Steps count from 0. Nothing happens for a value that is not finite, for several
+        objectives, and in a study that lives in the sweep's memory.
         """
-        if self._storage is not None and math.isfinite(value):
-            self._attempt(lambda: self._report(value, step), None)
+        if self._storage is None or isinstance(value, Sequence) or not math.isfinite(value):
+            return
+        self._attempt(lambda: self._report(value, step), None)
 
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up, judging by what was reported."""

@@ -1,0 +1,357 @@
+"""Runs a model over a data set and fills the table of metrics.
+
+``Observations`` holds what a model says (conversions, prior draws, posteriors) and computes each
+thing once, when a metric first asks for it. ``METRICS`` lists the metrics: functions from
+observations to named numbers. A new metric is one function in ``cvae.metrics``, one line there
+or in a function below, and one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from cvae import metrics
+from cvae.alphabet import TENSES, decode
+from cvae.batches import TrainingRows, words_to_tensor
+from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
+from cvae.model import ConditionalVAE, Gaussian
+
+Forms = tuple[str, str, str, str]
+
+REPORT_BANK_SEED: Final = 20190325
+"""Seed of the fixed bank of prior draws behind the reported Gaussian score."""
+
+DEV_BANK_SEED: Final = 20150612
+"""Seed of the bank behind ``dev_gaussian_score``: another one, since selection looks at it."""
+
+FALLBACK_DEV_VERBS: Final = 200
+"""Training verbs that stand in for dev where a data set has none."""
+
+_CHUNK: Final = 4096  # words decoded at once; bounds memory
+
+
+@dataclass(frozen=True)
+class Split:
+    """Conversions to measure on."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+
+
+def dev_split(dataset: Dataset) -> Split:
+    """The twelve conversions of every dev verb.
+
+    A data set without dev verbs lends some of its training verbs, none of them a report pair's:
+    selection then measures fit, but still never sees the report's pairs. The name says so.
+    """
+    if dataset.dev:
+        return Split("dev", pairs_of(dataset.dev, include_same=False))
+    shown = {word for pair in dataset.report_pairs for word in (pair.source, *pair.accepted)}
+    others = [row for row in dataset.train if not shown.intersection(row.preferred)]
+    lent = sorted(others or dataset.train, key=lambda row: lemma_order(row.preferred[0]))
+    return Split("train", pairs_of(lent[:FALLBACK_DEV_VERBS], include_same=False))
+
+
+def prior_bank(latent_size: int, draws: int, seed: int) -> Tensor:
+    """A fixed bank of prior draws; (draws, latent), the same on every machine."""
+    return torch.randn(draws, latent_size, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def convert(
+    model: ConditionalVAE, pairs: Sequence[tuple[str, int, int]], device: torch.device
+) -> list[str]:
+    """Convert words greedily from the mean of their code.
+
+    Args:
+        pairs: (word, its tense, wanted tense).
+    """
+    predictions: list[str] = []
+    for start in range(0, len(pairs), _CHUNK):
+        chunk = pairs[start : start + _CHUNK]
+        sources = sorted({(word, tense) for word, tense, _ in chunk})
+        place = {source: index for index, source in enumerate(sources)}
+        words = words_to_tensor([word for word, _ in sources]).to(device)
+        tenses = torch.tensor([tense for _, tense in sources], device=device)
+        codes = model.encode(words.symbols, words.lengths, tenses).mean
+        index = torch.tensor([place[word, tense] for word, tense, _ in chunk], device=device)
+        wanted = torch.tensor([target for _, _, target in chunk], device=device)
+        symbols = model.greedy(codes[index], wanted)
+        predictions += [decode(row) for row in symbols.tolist()]
+    return predictions
+
+
+@torch.no_grad()
+def generate(model: ConditionalVAE, z: Tensor, device: torch.device) -> list[Forms]:
+    """Decode prior draws (draws, latent) under all four tenses, from weights alone."""
+    paradigms: list[Forms] = []
+    for chunk in z.split(_CHUNK // len(TENSES)):
+        codes = model.code_of_latent(chunk.to(device)).repeat_interleave(len(TENSES), dim=0)
+        tenses = torch.arange(len(TENSES), device=device).repeat(len(chunk))
+        words = [decode(row) for row in model.greedy(codes, tenses).tolist()]
+        paradigms += [
+            (words[i], words[i + 1], words[i + 2], words[i + 3]) for i in range(0, len(words), 4)
+        ]
+    return paradigms
+
+
+class Observations:
+    """What one model says about one data set, computed when first asked for."""
+
+    def __init__(
+        self,
+        model: ConditionalVAE,
+        dataset: Dataset,
+        *,
+        draws: int,
+        importance_samples: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.dataset = dataset
+        self.draws = draws
+        self.importance_samples = importance_samples
+        self.device = device
+        self.training_rows: frozenset[Forms] = _preferred(dataset.train)
+
+    # Conversions
+
+    @cached_property
+    def report(self) -> list[tuple[Pair, str]]:
+        return self._converted(self.dataset.report_pairs)
+
+    @cached_property
+    def dev(self) -> list[tuple[Pair, str]]:
+        return self._converted(dev_split(self.dataset).pairs)
+
+    @cached_property
+    def test(self) -> list[tuple[Pair, str]]:
+        return self._converted(pairs_of(self.dataset.test, include_same=False))
+
+    def _converted(self, pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
+        wanted = [(pair.source, pair.source_tense, pair.target_tense) for pair in pairs]
+        return list(zip(pairs, convert(self.model, wanted, self.device), strict=True))
+
+    # Prior draws
+
+    @cached_property
+    def report_draws(self) -> list[Forms]:
+        return self._generated(REPORT_BANK_SEED)
+
+    @cached_property
+    def dev_draws(self) -> list[Forms]:
+        return self._generated(DEV_BANK_SEED)
+
+    def _generated(self, seed: int) -> list[Forms]:
+        bank = prior_bank(self.model.latent_size, self.draws, seed)
+        return generate(self.model, bank, self.device)
+
+    # Posteriors of the training words, each under its own tense
+
+    @cached_property
+    def posteriors(self) -> tuple[Gaussian, Tensor]:
+        """q(z|x, c) of all training words and samples of it; (words, latent) each."""
+        generator = torch.Generator().manual_seed(DEV_BANK_SEED)
+        means, logvars, samples = [], [], []
+        with torch.no_grad():
+            for symbols, lengths, tense in self._training_words():
+                latent = self.model.infer_latent(self.model.encode(symbols, lengths, tense))
+                means.append(latent.mean)
+                logvars.append(latent.logvar)
+                samples.append(latent.sample(generator))
+        return Gaussian(torch.cat(means), torch.cat(logvars)), torch.cat(samples)
+
+    @cached_property
+    def log_weights(self) -> Tensor:
+        """log p(x|z, c) + log p(z) - log q(z|x, c) of z ~ q; (words, importance_samples)."""
+        generator = torch.Generator().manual_seed(REPORT_BANK_SEED)
+        rows: list[Tensor] = []
+        with torch.no_grad():
+            for symbols, lengths, tense in self._training_words():
+                latent = self.model.infer_latent(self.model.encode(symbols, lengths, tense))
+                columns = []
+                for _ in range(self.importance_samples):
+                    z = latent.sample(generator)
+                    code = self.model.code_of_latent(z)
+                    nll = self.model.reconstruction(code, tense, symbols)
+                    noise = (z - latent.mean) * torch.exp(-0.5 * latent.logvar)
+                    # The constants of the two Gaussians' densities cancel.
+                    log_ratio = 0.5 * (noise.square() + latent.logvar - z.square()).sum(dim=1)
+                    columns.append(log_ratio - nll)
+                rows.append(torch.stack(columns, dim=1))
+        return torch.cat(rows)
+
+    def _training_words(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        rows = TrainingRows(self.dataset.train)
+        batches = []
+        for index in torch.arange(len(rows) * len(TENSES)).split(_CHUNK):
+            tense = index % len(TENSES)
+            words = rows.words(index // len(TENSES), tense).to(self.device)
+            batches.append((words.symbols, words.lengths, tense.to(self.device)))
+        return batches
+
+
+Numbers = Mapping[str, float | None]
+Metric = Callable[[Observations], Numbers]
+
+
+def report_conversions(seen: Observations) -> Numbers:
+    """BLEU-4 and exact match of the report's ten pairs (or the user's test file)."""
+    return {
+        "bleu4": _bleu4(seen.report),
+        "exact_match": _exact_match(seen.report),
+    }
+
+
+def dev_conversions(seen: Observations) -> Numbers:
+    """All twelve conversions of the dev verbs."""
+    return _conversions("dev", seen.dev)
+
+
+def test_conversions(seen: Observations) -> Numbers:
+    """The same for the test verbs. For the record only: nothing is chosen by it."""
+    return _conversions("test", seen.test)
+
+
+def dev_generation(seen: Observations) -> Numbers:
+    """Gaussian score over the bank that selection may look at."""
+    score = metrics.gaussian_score(seen.dev_draws, seen.training_rows)
+    return {"dev_gaussian_score": score.score, "dev_gaussian_distinct": score.distinct}
+
+
+def report_generation(seen: Observations) -> Numbers:
+    """Gaussian score over the reported bank, and what it takes to judge it."""
+    score = metrics.gaussian_score(seen.report_draws, seen.training_rows)
+    return {
+        "gaussian_score": score.score,
+        "gaussian_low": score.low,
+        "gaussian_high": score.high,
+        "gaussian_distinct": score.distinct,
+        "gaussian_draws": score.draws,
+        "novel_real_share": metrics.novel_real_share(
+            seen.report_draws, seen.training_rows, seen.dataset.is_known
+        ),
+    }
+
+
+def latent_use(seen: Observations) -> Numbers:
+    """How much the latent z says about a word."""
+    posterior, samples = seen.posteriors
+    return {
+        "kl": float(metrics.kl_standard_normal(posterior.mean, posterior.logvar).mean()),
+        "active_units": metrics.active_units(posterior.mean),
+        "mutual_information": metrics.mutual_information(
+            posterior.mean, posterior.logvar, samples
+        ),
+    }
+
+
+def likelihood(seen: Observations) -> Numbers:
+    """The report's Monte Carlo estimate of -log p(x|c), nats per word of the training set."""
+    return {"nll": metrics.importance_weighted_nll(seen.log_weights)}
+
+
+DURING_TRAINING: Final[tuple[Metric, ...]] = (report_conversions, dev_conversions, dev_generation)
+METRICS: Final[tuple[Metric, ...]] = (
+    *DURING_TRAINING,
+    report_generation,
+    latent_use,
+    likelihood,
+)
+
+
+def measure(seen: Observations, which: Sequence[Metric]) -> dict[str, float | None]:
+    """Fill the table of metrics."""
+    table: dict[str, float | None] = {}
+    for metric in which:
+        table.update(metric(seen))
+    return table
+
+
+def collapse_warning(seen: Observations, table: Numbers) -> str | None:
+    """A warning that names posterior collapse, when the final metrics show it."""
+    kl, units, information = (
+        table[key] for key in ("kl", "active_units", "mutual_information")
+    )
+    assert kl is not None and units is not None
+    return metrics.collapse_warning(
+        kl,
+        int(units),
+        information,
+        latent_size=seen.model.latent_size,
+        distinct_paradigms=len(set(seen.report_draws)),
+    )
+
+
+def conversion_rows(seen: Observations, split: str) -> list[dict[str, object]]:
+    """Rows of conversions.csv for the split ``report``, ``dev`` or ``test``."""
+    converted = {"report": seen.report, "dev": seen.dev, "test": seen.test}
+    return [
+        {
+            "split": split,
+            "source": pair.source,
+            "source_tense": TENSES[pair.source_tense],
+            "target_tense": TENSES[pair.target_tense],
+            "target": "/".join(pair.accepted),
+            "prediction": prediction,
+            "correct": int(prediction in pair.accepted),
+            "bleu4": metrics.bleu4(pair.target, prediction),
+            "edit_distance": metrics.edit_distance(pair.target, prediction),
+            "regular": int(pair.regular),
+        }
+        for pair, prediction in converted[split]
+    ]
+
+
+def sample_rows(seen: Observations) -> list[dict[str, object]]:
+    """Rows of samples.csv: every draw of the reported bank."""
+    return [
+        {
+            "draw": draw,
+            **dict(zip(TENSES, forms, strict=True)),
+            "training_row": int(forms in seen.training_rows),
+            "real_verb": int(seen.dataset.is_known(forms)),
+        }
+        for draw, forms in enumerate(seen.report_draws)
+    ]
+
+
+def _conversions(split: str, converted: Sequence[tuple[Pair, str]]) -> dict[str, float | None]:
+    table: dict[str, float | None] = {
+        f"{split}_bleu4": _bleu4(converted),
+        f"{split}_exact_match": _exact_match(converted),
+    }
+    for word, wanted in (("regular", True), ("irregular", False)):
+        part = [item for item in converted if item[0].regular == wanted]
+        table[f"{split}_exact_match_{word}"] = _exact_match(part)
+        table[f"{split}_pairs_{word}"] = len(part)
+    for tense, name in enumerate(TENSES):
+        part = [item for item in converted if item[0].target_tense == tense]
+        table[f"{split}_exact_match_to_{name}"] = _exact_match(part)
+    distances = [metrics.edit_distance(pair.target, word) for pair, word in converted]
+    table[f"{split}_edit_distance"] = sum(distances) / len(distances) if distances else None
+    return table
+
+
+def _bleu4(converted: Sequence[tuple[Pair, str]]) -> float | None:
+    if not converted:
+        return None
+    return metrics.bleu4_of_pairs((pair.target, prediction) for pair, prediction in converted)
+
+
+def _exact_match(converted: Sequence[tuple[Pair, str]]) -> float | None:
+    if not converted:
+        return None
+    return metrics.exact_match(
+        [pair.accepted for pair, _ in converted], [prediction for _, prediction in converted]
+    )
+
+
+def _preferred(paradigms: Sequence[Paradigm]) -> frozenset[Forms]:
+    return frozenset(paradigm.preferred for paradigm in paradigms)

@@ -1,0 +1,442 @@
+"""One run: a checked config becomes objects, the objects run, and the files are written.
+
+This is the only place that knows configs and networks alike. It resumes from a checkpoint in
+its directory, if one is there, and ends with the numbers of a run never interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from cvae import evaluation, figures, reporting, trial
+from cvae.batches import TrainingRows
+from cvae.config import ConfigError
+from cvae.data import Dataset, load_files, load_table
+from cvae.model import ConditionalVAE, build_model
+from cvae.run_directory import RunDirectory, RunDirectoryError
+from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
+from cvae.training import Diverged, EpochLosses, OptimizerSettings, Trainer, TrainingSettings
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS: Final = 10.0
+"""An epoch that ends this long after the last checkpoint leaves one: the work lost to a kill."""
+
+SHOWN_PARADIGMS: Final = 8
+
+Value = float | list[float]
+Parts = Mapping[str, float]
+
+
+def _weighted(parts: Parts, *, bleu_weight: float, gaussian_weight: float) -> Value:
+    return bleu_weight * parts["bleu4"] + gaussian_weight * parts["gaussian_score"]
+
+
+OBJECTIVES: Final[Mapping[str, Callable[..., Value]]] = {
+    "weighted": _weighted,
+    "bleu": lambda parts: parts["bleu4"],
+    "gaussian": lambda parts: parts["gaussian_score"],
+    "pareto": lambda parts: [parts["bleu4"], parts["gaussian_score"]],
+}
+"""What a run returns, by ``objective.name``: from the dev side's parts, larger is better."""
+
+
+@dataclass
+class _Progress:
+    """What a run has found so far; part of every checkpoint."""
+
+    rows: list[dict[str, float | None]] = field(default_factory=list)
+    best_value: float = -math.inf
+    best_parts: dict[str, float] = field(default_factory=dict)
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+def run(config: Mapping[str, Any], directory: Path, overrides: list[str]) -> float | tuple[float, ...]:
+    """Train, evaluate and write one run.
+
+    Args:
+        config: checked by ``cvae.config.check``.
+        directory: where its files go.
+        overrides: the command line's, for the record.
+
+    Returns:
+        The objective, one finite number, or a tuple of them for ``objective=pareto``. A run that
+        diverged returns the worst value, 0.
+
+    Raises:
+        ConfigError, DataError, ModelError, RunDirectoryError: for input that cannot be run.
+        optuna.TrialPruned: inside a sweep, when the pruner stops the run; its files are written.
+    """
+    files = RunDirectory(directory)
+    files.create()
+    with files.lock():
+        return _Run(config, files, overrides).execute()
+
+
+class _Run:
+    def __init__(
+        self, config: Mapping[str, Any], files: RunDirectory, overrides: list[str]
+    ) -> None:
+        self.config = config
+        self.files = files
+        self.overrides = overrides
+        self.started_at = datetime.now(UTC)
+        self.clock = time.monotonic()
+        self.trial = trial.current()
+        if (files.path / "result.json").exists():
+            raise RunDirectoryError(
+                f"{files.path}: holds a finished run; choose another directory or remove it"
+            )
+        if config["threads"]:
+            torch.set_num_threads(config["threads"])
+        self.device = _device(config["device"])
+        self.dataset = load_dataset(config["data"])
+        torch.manual_seed(config["seed"])
+        self.model_config = _without_name(config["model"])
+        self.model = build_model(config["model"]["name"], **self.model_config).to(self.device)
+        self.trainer = make_trainer(config, self.model, self.dataset, self.device)
+        self.progress = _Progress()
+
+    def execute(self) -> float | tuple[float, ...]:
+        self._resume()
+        try:
+            self._train()
+        except Diverged as error:
+            log.warning("Diverged: %s.", error)
+            self._write_unfinished("diverged", str(error))
+            return _as_returned(self._worst())
+        except Exception as error:
+            if type(error).__name__ == "TrialPruned":
+                self._write_unfinished("pruned", str(error))
+            raise
+        return self._finish()
+
+    # Training
+
+    def _train(self) -> None:
+        trainer, config = self.trainer, self.config
+        log.info(
+            "%s: %d training verbs, %d dev, %d parameters, %d steps an epoch",
+            self.dataset.name,
+            len(self.dataset.train),
+            len(self.dataset.dev),
+            sum(parameter.numel() for parameter in self.model.parameters()),
+            trainer.steps_per_epoch,
+        )
+        if not self.dataset.dev:
+            log.warning("The data have no dev verbs: selection measures fit on training verbs.")
+        epochs, every = config["training"]["epochs"], config["evaluation"]["every_epochs"]
+        last_checkpoint = time.monotonic()
+        with reporting.ProgressReport(epochs, trainer.epoch, log.info) as shown:
+            while not trainer.finished:
+                began = time.monotonic()
+                losses = trainer.train_epoch()
+                self.progress.train_seconds += time.monotonic() - began
+                shown.epoch(losses.cross_entropy, losses.kl)
+                due = trainer.epoch % every == 0 or trainer.finished
+                if due:
+                    self._evaluate(losses)
+                    shown.evaluation(self.progress.rows[-1])
+                if due or time.monotonic() - last_checkpoint > CHECKPOINT_SECONDS:
+                    self._write_checkpoint()
+                    last_checkpoint = time.monotonic()
+                if due:
+                    self._report_to_trial()
+
+    def _evaluate(self, losses: EpochLosses) -> None:
+        began = time.monotonic()
+        trainer, progress = self.trainer, self.progress
+        table = evaluation.measure(self._observations(), evaluation.DURING_TRAINING)
+        progress.evaluate_seconds += time.monotonic() - began
+        progress.rows.append(
+            {
+                "step": trainer.step,
+                "epoch": trainer.epoch,
+                "progress": trainer.epoch / self.config["training"]["epochs"],
+                "seconds": round(progress.train_seconds + progress.evaluate_seconds, 3),
+                **vars(losses),
+                **table,
+            }
+        )
+        parts = _parts(table)
+        value = _scalar(self._objective(parts))
+        if value > progress.best_value or self.config["evaluation"]["keep"] == "last":
+            progress.best_value, progress.best_parts = value, parts
+            progress.best_state = {
+                name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
+            }
+        self.files.write_metrics(progress.rows)
+
+    def _observations(self) -> evaluation.Observations:
+        self.model.eval()
+        settings = self.config["evaluation"]
+        return evaluation.Observations(
+            self.model,
+            self.dataset,
+            draws=settings["draws"],
+            importance_samples=settings["importance_samples"],
+            device=self.device,
+        )
+
+    def _objective(self, parts: Parts) -> Value:
+        return OBJECTIVES[self.config["objective"]["name"]](
+            parts, **_without_name(self.config["objective"])
+        )
+
+    def _worst(self) -> Value:
+        return self._objective({"bleu4": 0.0, "gaussian_score": 0.0})
+
+    def _report_to_trial(self) -> None:
+        if self.trial is None or self.trainer.finished:
+            return
+        step = len(self.progress.rows) - 1
+        self.trial.report(self.progress.best_value, step)
+        if self.trial.should_prune():
+            raise trial.pruned(
+                f"the pruner stopped it at epoch {self.trainer.epoch}, "
+                f"objective {self.progress.best_value:.4f}"
+            )
+
+    # Checkpoints
+
+    def _write_checkpoint(self) -> None:
+        tensors, counters = self.trainer.state()
+        progress = self.progress
+        tensors |= {f"best.{name}": value for name, value in progress.best_state.items()}
+        counters |= {
+            "config": self.config,
+            "rows": progress.rows,
+            "best_value": None if math.isinf(progress.best_value) else progress.best_value,
+            "best_parts": progress.best_parts,
+            "train_seconds": progress.train_seconds,
+            "evaluate_seconds": progress.evaluate_seconds,
+        }
+        self.files.write_checkpoint(tensors, counters)
+
+    def _resume(self) -> None:
+        """Go on from a checkpoint here, or in a directory whose interrupted trial this repeats."""
+        former = [] if self.trial is None else list(self.trial.resume_from)
+        for path in (self.files.path, *former):
+            found = RunDirectory(path).read_checkpoint()
+            if found is None:
+                continue
+            tensors, counters = found
+            if counters.get("config") != self.config:
+                if path != self.files.path:
+                    continue
+                raise RunDirectoryError(
+                    f"{path}: holds an interrupted run of another config; repeat its own overrides "
+                    "(.hydra/overrides.yaml) to continue it, or choose another directory"
+                )
+            self.trainer.load_state(tensors, counters)
+            best_value = counters["best_value"]
+            self.progress = _Progress(
+                rows=counters["rows"],
+                best_value=-math.inf if best_value is None else best_value,
+                best_parts=counters["best_parts"],
+                best_state={
+                    name.removeprefix("best."): value.to(self.device)
+                    for name, value in tensors.items()
+                    if name.startswith("best.")
+                },
+                train_seconds=counters["train_seconds"],
+                evaluate_seconds=counters["evaluate_seconds"],
+            )
+            log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
+            return
+
+    # The end
+
+    def _finish(self) -> float | tuple[float, ...]:
+        progress = self.progress
+        began = time.monotonic()
+        self.model.load_state_dict(progress.best_state)
+        seen = self._observations()
+        wanted = [*evaluation.METRICS]
+        if self.config["evaluation"]["test"] and self.dataset.test:
+            wanted.append(evaluation.test_conversions)
+        table = evaluation.measure(seen, wanted)
+        progress.evaluate_seconds += time.monotonic() - began
+        reconstruction = self.progress.rows[-1]["cross_entropy"]
+        table["reconstruction"] = reconstruction
+        warning = evaluation.collapse_warning(seen, table)
+        splits = ["report", "dev"]
+        if self.config["evaluation"]["test"] and self.dataset.test:
+            splits.append("test")
+        conversions = {split: evaluation.conversion_rows(seen, split) for split in splits}
+        samples = evaluation.sample_rows(seen)
+        self.files.write_model(
+            progress.best_state, {"name": self.config["model"]["name"], **self.model_config}
+        )
+        self.files.write_table(
+            "conversions.csv", [row for split in splits for row in conversions[split]]
+        )
+        self.files.write_table("samples.csv", samples)
+        self.files.write_curves(figures.curves(progress.rows))
+        value = self._objective(progress.best_parts)
+        # Last but for the checkpoint: a directory with a result is a finished run.
+        self._write_result("complete", warning, value, progress.best_parts, table)
+        self.files.clear_checkpoint()
+        for line in (
+            *reporting.conversions(conversions["report"], table["bleu4"]),
+            *reporting.paradigms(samples, SHOWN_PARADIGMS),
+            *reporting.summary(table, evaluation.dev_split(self.dataset).name),
+        ):
+            log.info("%s", line)
+        if warning:
+            log.warning("Warning: %s", warning)
+        log.info("Objective %s = %s; files in %s", self.config["objective"]["name"], value, self.files.path)
+        return _as_returned(value)
+
+    def _write_unfinished(self, status: str, reason: str) -> None:
+        """The result of a run that ended early: its last measurements, and what it returns."""
+        rows = self.progress.rows
+        table = dict(rows[-1]) if rows else {}
+        value = self._worst()
+        if status == "pruned" and self.progress.best_parts:
+            value = self._objective(self.progress.best_parts)
+        if rows:
+            self.files.write_curves(figures.curves(rows))
+        self._write_result(status, reason, value, self.progress.best_parts, table)
+        self.files.clear_checkpoint()
+
+    def _write_result(
+        self,
+        status: str,
+        reason: str | None,
+        value: Value,
+        parts: Parts,
+        table: Mapping[str, float | None],
+    ) -> None:
+        self.files.write_result(
+            {
+                "status": status,
+                "reason": reason,
+                "objective": {
+                    "name": self.config["objective"]["name"],
+                    "value": value,
+                    "parts": dict(parts),
+                },
+                "metrics": dict(table),
+                "config": dict(self.config),
+                "overrides": self.overrides,
+                "seed": self.config["seed"],
+                "seconds": {
+                    "total": round(time.monotonic() - self.clock, 3),
+                    "train": round(self.progress.train_seconds, 3),
+                    "evaluate": round(self.progress.evaluate_seconds, 3),
+                },
+                "steps": self.trainer.step,
+                "versions": _versions(),
+                "git_commit": _git_commit(),
+                "started_at": self.started_at.isoformat(timespec="seconds"),
+                "trial": None
+                if self.trial is None
+                else {"study": self.trial.study, "number": self.trial.number},
+            }
+        )
+
+
+# From config nodes to objects
+
+
+def load_dataset(node: Mapping[str, Any]) -> Dataset:
+    """The data set of a ``data`` node."""
+    knobs = _without_name(node)
+    if node["name"] == "files":
+        return load_files(
+            knobs["train_path"],
+            knobs["test_path"],
+            test_tenses=knobs["test_tenses"],
+            dev_count=knobs["dev_count"],
+        )
+    return load_table(node["name"])
+
+
+def make_trainer(
+    config: Mapping[str, Any], model: ConditionalVAE, dataset: Dataset, device: torch.device
+) -> Trainer:
+    """The trainer of a checked config."""
+    training = dict(config["training"])
+    rows = TrainingRows(dataset.train, kept_letters=training.pop("hallucination_kept_letters"))
+    anneal, forcing = config["anneal"], config["teacher_forcing"]
+    return Trainer(
+        model,
+        rows,
+        TrainingSettings(**training, forcing_coin=forcing["coin"]),
+        OptimizerSettings(**_without_name(config["optim"])),
+        kl_weight=kl_weight_schedule(**anneal),
+        teacher_forcing_ratio=teacher_forcing_schedule(**forcing),
+        free_nats=anneal.get("free_nats"),
+        target_nats=anneal.get("target_nats"),
+        seed=config["seed"],
+        device=device,
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(["device is 'cuda', but torch finds no CUDA device here; use device=cpu"])
+    return torch.device(name)
+
+
+def _without_name(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "name"}
+
+
+def _parts(table: Mapping[str, float | None]) -> dict[str, float]:
+    """The objective's parts, from the dev side of the metrics."""
+    bleu4, gaussian = table["dev_bleu4"], table["dev_gaussian_score"]
+    return {"bleu4": bleu4 or 0.0, "gaussian_score": gaussian or 0.0}
+
+
+def _scalar(value: Value) -> float:
+    return sum(value) if isinstance(value, list) else value
+
+
+def _as_returned(value: Value) -> float | tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _versions() -> dict[str, str]:
+    names = ("cvae-sweep", "torch", "hydra-core", "omegaconf", "optuna", "numpy")
+    found = {"python": platform.python_version(), "torch_threads": str(torch.get_num_threads())}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of the source checkout this code runs from, if it is one."""
+    source = Path(__file__).resolve().parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(source), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,61 @@
+"""What a number or a name in a config may be: the test, and the words for the error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Range:
+    """A set of allowed values.
+
+    Attributes:
+        words: completes "allowed: ...".
+        holds: whether a value is in it; takes any object.
+    """
+
+    words: str
+    holds: Callable[[object], bool]
+
+
+def number(words: str, holds: Callable[[float], bool]) -> Range:
+    """Finite numbers for which ``holds``; ``True`` is no number here."""
+
+    def check(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return abs(value) <= sys.float_info.max and holds(value)
+
+    return Range(words, check)
+
+
+def whole_number(low: int, high: int) -> Range:
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    def check(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+    return Range(f"a whole number in [{low}, {high}]", check)
+
+
+def one_of(names: Iterable[object]) -> Range:
+    """One of some values; the type must match too, since True == 1."""
+    allowed = tuple(names)
+    words = "one of " + ", ".join(str(name) for name in allowed)
+    return Range(words, lambda value: any(value == n and type(value) is type(n) for n in allowed))
+
+
+def or_null(allowed: Range) -> Range:
+    """A range, or null."""
+    return Range(f"{allowed.words}, or null", lambda value: value is None or allowed.holds(value))
+
+
+SHARE: Final = number("a number in [0, 1]", lambda value: 0.0 <= value <= 1.0)
+POSITIVE_SHARE: Final = number("a number in (0, 1]", lambda value: 0.0 < value <= 1.0)
+NOT_NEGATIVE: Final = number("a finite number >= 0", lambda value: value >= 0.0)
+POSITIVE: Final = number("a finite number > 0", lambda value: value > 0.0)
+FLAG: Final = Range("true or false", lambda value: isinstance(value, bool))
+TEXT: Final = Range("a text", lambda value: isinstance(value, str) and value != "")

@@ -1,0 +1,133 @@
+"""``python -m cvae.run``: train one model, or with ``-m`` search many.
+
+A mistake in the config is found before a directory is made and before torch is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cvae import config as config_rules
+
+
+def config_directory() -> Path:
+    """The configs: beside the package in a source checkout, inside it once installed."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns the exit code."""
+    if arguments is not None:
+        sys.argv[1:] = arguments
+    # Hydra would otherwise print and exit by itself, with code 1 and several lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        _check_before_start(sys.argv[1:])
+        _hydra_main()
+    except config_rules.ConfigError as error:
+        return _complain("\n".join(error.faults))
+    except (HydraException, OmegaConfBaseException) as error:
+        return _complain(_one_line(error))
+    except KeyboardInterrupt:
+        print("Interrupted; an unfinished run resumes with hydra.run.dir=ITS_DIRECTORY", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        if not _is_input_error(error):
+            raise
+        return _complain(str(error))
+    return 0
+
+
+def _hydra_main() -> None:
+    hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
+
+
+def job(config: DictConfig) -> float | tuple[float, ...]:
+    """One run inside Hydra: check the config, then import torch and go."""
+    settings = _resolved(config)
+    config_rules.check(settings)
+    from cvae import experiment
+
+    hydra_config = HydraConfig.get()
+    return experiment.run(
+        settings, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
+    )
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _check_before_start(arguments: Sequence[str]) -> None:
+    """Compose and check the config of a single run before Hydra makes its directory."""
+    from hydra._internal.utils import get_args_parser
+
+    known, _ = get_args_parser().parse_known_args(list(arguments))
+    special = (known.help, known.hydra_help, known.cfg, known.info)
+    if known.multirun or known.config_name or known.config_dir or any(special):
+        return
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        composed = hydra.compose("config", overrides=known.overrides)
+    config_rules.check(_resolved(composed))
+
+
+def _is_input_error(error: ValueError) -> bool:
+    """Whether one of our modules refused its input, in words meant for the user."""
+    return type(error).__module__.startswith("cvae.")
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's message on one line, with the nearest key where a key is unknown."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines)
+    if text.startswith("Could not override '"):
+        key = text.split("'")[1]
+        near = difflib.get_close_matches(key, _known_keys(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(config_rules.GROUPS)}, ..."
+        return f"{key}: there is no such key; {hint} (python -m cvae.run --cfg job shows all)"
+    missing = re.match(r"In '.*?': Could not find '(\S+)/(\S+)' Available options in '\S+': (.*)", text)
+    if missing:
+        group, member = missing[1], missing[2]
+        names = missing[3].split(" Config search path")[0].split()
+        near = difflib.get_close_matches(member, names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{group}={member}: there is no such member; {hint}allowed: {', '.join(names)}"
+    return text
+
+
+def _known_keys() -> list[str]:
+    keys = [*config_rules.GROUPS, *config_rules.SECTIONS, *config_rules.TOP, "experiment", "debug"]
+    keys += [f"{name}.{key}" for name, node in config_rules.SECTIONS.items() for key in node]
+    keys += [
+        f"{group}.{key}"
+        for group, members in config_rules.GROUPS.items()
+        for node in members.values()
+        for key in node
+    ]
+    return keys
+
+
+def _complain(message: str) -> int:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
