@@ -419,7 +419,8 @@ def _make_optimizer(
     parameters = [parameter for module in modules for parameter in module.parameters()]
     if settings.algorithm == "adam":
         return torch.optim.Adam(parameters, lr=lr, fused=True)
-    return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, fused=True)
+    # Not fused: with momentum that fails when parameters join later, as a prior network's do.
+    return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum)
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
