@@ -15,6 +15,7 @@ import math
 import numbers
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ except ImportError:  # not on Windows
 
 RESULT: Final = "result.json"
 METRICS: Final = "metrics.csv"
+CURVES: Final = "curves.png"
 WEIGHTS: Final = "weights.safetensors"
 MODEL: Final = "model.json"
 CHECKPOINT: Final = "checkpoint.safetensors"
@@ -156,7 +158,7 @@ class RunDirectory:
         Columns come in the order in which the rows first name them; what a row lacks is empty.
         """
         if rows:
-            self.write_table("metrics", rows)
+            self.write_table(METRICS, rows)
 
     def read_metrics(self) -> list[dict[str, float | int | None]]:
         """Return the rows of ``metrics.csv``: every column in every row, None where empty.
@@ -172,7 +174,7 @@ class RunDirectory:
             text = _read(path, _LARGEST_TEXT).decode("utf-8")
             lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise RunDirectoryError(f"{path}: is damaged ({error}); {advice}") from error
+            raise RunDirectoryError(f"{path}: is damaged ({_one_line(error)}); {advice}") from error
         columns, rows = (lines[0], lines[1:]) if lines else ([], [])
         if not columns or len(set(columns)) < len(columns):
             raise RunDirectoryError(f"{path}: is damaged (no line of column names); {advice}")
@@ -183,7 +185,9 @@ class RunDirectory:
                     {name: _number(cell) for name, cell in zip(columns, row, strict=True)}
                 )
             except ValueError as error:
-                raise RunDirectoryError(f"{path}:{number}: is damaged ({error}); {advice}") from error
+                raise RunDirectoryError(
+                    f"{path}:{number}: is damaged ({_one_line(error)}); {advice}"
+                ) from error
         return parsed
 
     def write_table(
@@ -192,10 +196,10 @@ class RunDirectory:
         rows: Sequence[Mapping[str, Cell]],
         columns: Sequence[str] | None = None,
     ) -> None:
-        """Write ``<name>.csv``; floats keep every digit, None is empty, True is 1.
+        """Write a CSV file; floats keep every digit, None is empty, True is 1.
 
         Args:
-            name: file name without its ending: ``conversions``, ``samples``.
+            name: the file's: ``conversions.csv``, ``samples.csv``.
             rows: the table, top row first.
             columns: names and order of the columns; by default as the rows first name them. A
                 table without rows has only these.
@@ -207,7 +211,11 @@ class RunDirectory:
         writer.writerow(columns)
         for row in rows:
             writer.writerow([_cell(row.get(column)) for column in columns])
-        write_atomically(self.path / f"{name}.csv", text.getvalue().encode())
+        write_atomically(self.path / name, text.getvalue().encode())
+
+    def write_curves(self, picture: bytes) -> None:
+        """Write ``curves.png``, a picture that ``figures.curves`` made."""
+        write_atomically(self.path / CURVES, picture)
 
     # Weights
 
@@ -252,7 +260,7 @@ class RunDirectory:
         state, metadata = _read_tensors(path)
         config = self._model_config(metadata)
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 expected = build_model(**config).state_dict()
         except (ModelError, TypeError, RuntimeError, ValueError) as error:
             raise RunDirectoryError(
@@ -331,13 +339,16 @@ class RunDirectory:
 
     def _existing(self, name: str, advice: str) -> Path:
         """The path of a file that must be there; ``advice`` says what its absence means."""
-        if not self.path.exists():
-            raise RunDirectoryError(f"{self.path}: no such run directory; check the path")
-        if not self.path.is_dir():
-            raise RunDirectoryError(f"{self.path}: is a file; name the run directory that holds it")
         path = self.path / name
-        if not path.exists():
-            raise RunDirectoryError(f"{path}: no such file; {advice}")
+        try:
+            if not self.path.exists():
+                raise RunDirectoryError(f"{self.path}: no such run directory; check the path")
+            if not self.path.is_dir():
+                raise RunDirectoryError(f"{self.path}: is a file; name the directory that holds it")
+            if not path.exists():
+                raise RunDirectoryError(f"{path}: no such file; {advice}")
+        except OSError as error:  # no permission, a name too long
+            raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
         return path
 
 
@@ -379,7 +390,9 @@ def _reason(error: OSError) -> str:
 
 
 def _one_line(error: Exception, limit: int = 200) -> str:
-    text = " ".join(str(error).split())
+    # The text may quote a hostile file: nothing that moves a terminal's cursor may pass.
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -488,13 +501,15 @@ def _checked_config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(model, dict) or not isinstance(model.get("name"), str):
         raise RunDirectoryError(f'{path}: is damaged ("model" is no object with a "name")')
     for key, value in model.items():
-        shown = f"{path}: model.{key:.40} is {value!r:.40}"
+        shown = f"{path}: model key {key!r:.40} is {value!r:.40}"
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise RunDirectoryError(f"{shown}; it must be a number or a name")
         if isinstance(value, str) and len(value) > 100:
             raise RunDirectoryError(f"{shown}; a name has at most 100 letters")
         most = MOST_LAYERS if key.endswith("layer_count") else LARGEST_SIZE
-        if isinstance(value, int | float) and not 0 <= value <= most:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RunDirectoryError(f"{shown}; it must be finite")
+        if isinstance(value, int) and not 0 <= value <= most:
             raise RunDirectoryError(f"{shown}; allowed: 0 to {most}")
     return model
 
@@ -506,7 +521,7 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, T
         name = min(state.keys() ^ expected.keys())
         which = "lacks" if name in expected else "has the unknown"
         raise RunDirectoryError(
-            f"{path}: {which} tensor {name:.80}, going by the model's settings; {advice}"
+            f"{path}: {which} tensor {name!r:.80}, going by the model's settings; {advice}"
         )
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
