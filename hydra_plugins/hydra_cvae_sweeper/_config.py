@@ -92,6 +92,10 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     heartbeat: float = 30.0
     heartbeat_timeout: float = 150.0
 
+    # The sampler's seed, for samplers that have one: sampler.seed cannot stand in a config that
+    # is also used with a grid. null: sampler.seed, or a random one.
+    seed: int | None = None
+
     # Shifts the sampler's seed; null: workers number themselves in the order of their start.
     worker: int | None = None
 

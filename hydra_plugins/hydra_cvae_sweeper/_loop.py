@@ -165,6 +165,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             return optuna.samplers.RandomSampler()  # only for keys that are not in the grid
         config = OmegaConf.to_container(self.cfg.hydra.sweeper.sampler, resolve=True)
         assert isinstance(config, dict)
+        if "seed" in config and config["seed"] is None:
+            config["seed"] = self.settings["seed"]
         if config.get("seed") is not None:
             config["seed"] = (int(config["seed"]) + trials + 7919 * worker) % 2**32
         with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 
@@ -72,7 +72,7 @@ def quoted(text: str) -> str:
 def _reads_as_one_value(text: str) -> bool:
     try:
         return not OverridesParser.create().parse_override(text).is_sweep_override()
-    except OverrideParseException:
+    except HydraException:
         return False
 
 

@@ -84,7 +84,12 @@ class StudyStorage:
             return optuna.storages.InMemoryStorage()
         if self._path is not None:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.RDBStorage(self.url, engine_kwargs=self._engine_settings())
+        try:
+            backend = optuna.storages.RDBStorage(self.url, engine_kwargs=self._engine_settings())
+        except ImportError as error:
+            raise SweepError(
+                f"hydra.sweeper.storage {self.shown}: its driver is not installed"
+            ) from error
         return optuna.storages.get_storage(backend)
 
     @contextlib.contextmanager

@@ -1,0 +1,90 @@
+"""Start the stand-in application as a user would, and read the study it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SPACE = ["x=interval(0.0,6.0)"]
+
+
+@dataclass
+class Standin:
+    """The stand-in application in a directory of its own."""
+
+    directory: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def sweep(self) -> Path:
+        return self.directory / "sweep"
+
+    def start(self, *overrides: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a sweep and return at once."""
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("CVAE_")}
+        variables |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | environment
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "standin_app.py"), "-m", *overrides],
+            cwd=self.directory,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *overrides: str, code: int = 0, **environment: str) -> str:
+        """Run a sweep to its end; what it printed."""
+        return self.finish(self.start(*overrides, **environment), code)
+
+    def finish(self, process: subprocess.Popen[str], code: int = 0) -> str:
+        """Wait for a sweep; what it printed."""
+        output, _ = process.communicate(timeout=90)
+        assert process.returncode == code, output
+        return output
+
+    def study(self, name: str = "standin") -> optuna.study.Study:
+        """The study as anyone would load it."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.load_study(study_name=name, storage=f"sqlite:///{self.directory}/study.db")
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study().trials
+
+    def counted(self) -> list[FrozenTrial]:
+        """Trials that count towards the total."""
+        return [trial for trial in self.trials() if not trial.user_attrs.get("interrupted")]
+
+    def wait_for(
+        self, condition: Callable[[list[FrozenTrial]], Any], seconds: float = 40.0
+    ) -> None:
+        """Wait until the study's trials fulfil a condition."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if condition(self.trials()):
+                    return
+            except Exception:  # the study is not there yet, or half made
+                pass
+            time.sleep(0.05)
+        raise AssertionError("the study did not get there")
+
+
+def running(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.RUNNING]
+
+
+def complete(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE]

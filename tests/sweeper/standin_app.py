@@ -1,0 +1,80 @@
+"""A stand-in application: an objective that takes milliseconds and fails on demand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+CONFIG = {
+    "config_path": os.environ.get("STANDIN_CONFIG", "config"),
+    "config_name": "config",
+    "version_base": "1.3",
+}
+
+
+def objective(cfg: DictConfig) -> Any:
+    """(x - 3)^2 + y, unless the config asks for something worse."""
+    value = (cfg.x - 3.0) ** 2 + cfg.y
+    return [value, cfg.x] if cfg.two else value
+
+
+def misbehave(cfg: DictConfig) -> Any:
+    """One way to fail for each word."""
+    if cfg.mode == "raise":
+        raise RuntimeError("the reason\nin two lines")
+    if cfg.mode == "notfinite":
+        return float("nan")
+    if cfg.mode == "none":
+        return None
+    if cfg.mode == "text":
+        return "not a number"
+    if cfg.mode == "exit":
+        os._exit(3)
+    if cfg.mode == "sysexit":
+        sys.exit(4)
+    if cfg.mode == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.mode == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return objective(cfg)
+
+
+def report_progress(cfg: DictConfig) -> None:
+    """Report the objective at each step, as a training would."""
+    from cvae.trial import current, pruned
+
+    trial = current()
+    for step in range(cfg.steps):
+        time.sleep(cfg.seconds / cfg.steps)
+        if trial is not None:
+            trial.report(objective(cfg), step)
+            if trial.should_prune():
+                raise pruned(f"stopped at step {step}")
+
+
+@hydra.main(**CONFIG)
+def main(cfg: DictConfig) -> Any:
+    """Leave traces of the run, then return the objective."""
+    directory = Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    with open(directory / "starts.txt", "a") as file:
+        file.write(f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\n")
+    print(f"printed by {cfg.x}")
+    (directory / "environment.txt").write_text(
+        "".join(f"{k}={v}\n" for k, v in sorted(os.environ.items()) if k.startswith("CVAE_"))
+    )
+    if cfg.steps:
+        report_progress(cfg)
+    else:
+        time.sleep(cfg.seconds)
+    return misbehave(cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""The sweeper's parts, one by one: what a whole sweep shows only once in a while."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.trial import TrialState
+
+from cvae import trial as tie
+from hydra_plugins.hydra_cvae_sweeper._book import (
+    Book,
+    Limits,
+    _Pulse,
+    count_finished,
+    judge,
+    patiently,
+    unused_directory,
+)
+from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
+from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
+from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
+from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, override_text
+from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+# --- overrides and grids ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["plain", "a,b", "it's", "back\\slash", "\\'", "end\\", "[1,2", "x: y", "", "a=b", "[1,2]"],
+)
+def test_a_sampled_value_is_read_back_as_it_was(value: Any) -> None:
+    read = OverridesParser.create().parse_override(override_text("key", value)).value()
+    # Not told apart from a list that was chosen, which the plugin also hands on as a text.
+    assert read == (value if value != "[1,2]" else [1, 2])
+
+
+@pytest.mark.parametrize("value", [3, -2, 0.1, 1e-7, -1e30, True, None])
+def test_a_sampled_number_is_read_back_as_it_was(value: Any) -> None:
+    read = OverridesParser.create().parse_override(override_text("key", value)).value()
+    assert read == value and type(read) is type(value)
+
+
+def test_a_grid_gives_every_point_once() -> None:
+    grid = Grid({"a": [None, 1, "x"], "b": [0.1, 0.2]})
+    taken: list[dict[str, Any]] = []
+    while (point := grid.next(taken)) is not None:
+        taken.append(point)
+    assert taken == list(grid) and len(taken) == len(grid) == 6
+
+
+# --- storage ---------------------------------------------------------------------------------
+
+
+def test_secrets_are_found_and_not_shown() -> None:
+    storage = StudyStorage("postgresql://me:pa%40ss@host/db?sslpassword=other")
+    assert set(storage.secrets) == {"pa@ss", "other"}
+    assert "pa" not in storage.shown.replace("password", "") and "other" not in storage.shown
+    assert "pa%40ss" in storage.url and "other" in storage.url
+    assert StudyStorage("sqlite:///x.db").url == f"sqlite:///{Path.cwd() / 'x.db'}"
+    assert not StudyStorage(None).persistent and not StudyStorage("sqlite://").persistent
+
+
+@pytest.mark.parametrize("url", ["mysql://u:geheim@h/d", "geheim", "nodb://u:geheim@h/d"])
+def test_a_useless_storage_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(SweepError, match=r"hydra\.sweeper\.storage") as caught:
+        StudyStorage(url)
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_lock_keeps_others_out_until_its_holder_dies(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    code = f"""
+import time
+from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
+with StudyStorage({url!r}).lock("x"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    root = str(Path(__file__).resolve().parents[2])
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    stopping = StudyStorage(url, lambda: True)
+    began = time.monotonic()
+    with pytest.raises(optuna.exceptions.StorageInternalError), stopping.lock("x"):
+        pass
+    assert time.monotonic() - began > 1
+    holder.kill()
+    holder.wait()
+    with stopping.lock("x"):
+        pass
+
+
+# --- owners ----------------------------------------------------------------------------------
+
+
+def test_who_is_dead() -> None:
+    me = this_process()
+    other = Owner(me.host, me.place, me.pid, me.started, "another worker")
+    assert is_dead(me._asdict(), me) is False
+    assert is_dead(other._asdict(), me) is False, "the process lives"
+    assert is_dead(other._replace(started="0")._asdict(), me) is True, "the id was reused"
+    assert is_dead(other._replace(pid=2**22 + 1)._asdict(), me) is True
+    assert is_dead(other._replace(host="elsewhere")._asdict(), me) is None
+    assert is_dead(other._replace(place="after a reboot")._asdict(), me) is None
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    time.sleep(0.5)
+    assert start_of(zombie.pid) is None, "a zombie runs nothing"
+    zombie.wait()
+
+
+def test_only_changes_of_a_heartbeat_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    pulse = _Pulse(silence=10.0)
+    assert not pulse.is_silent("w", 5)
+    clock[0] += 9
+    assert not pulse.is_silent("w", 5)
+    assert not pulse.is_silent("w", 4)  # its clock or count went back: still a sign of life
+    clock[0] += 9
+    assert not pulse.is_silent("w", 4)
+    clock[0] += 2
+    assert pulse.is_silent("w", 4)
+
+
+# --- the book --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    yield f"sqlite:///{tmp_path}/study.db"
+
+
+def open_book(url: str, me: Owner, total: int = 4, silence: float = 0.2, retries: int = 2) -> Book:
+    storage = StudyStorage(url)
+    study = optuna.create_study(study_name="s", storage=storage.open(), load_if_exists=True)
+    study.sampler = optuna.samplers.RandomSampler(seed=1)
+    return Book(study, storage, me, Limits(total, retries, silence), None)
+
+
+def test_two_books_take_exactly_the_total(url: str) -> None:
+    me = this_process()
+    books = [open_book(url, me._replace(worker=name)) for name in "ab"]
+    claims = [book.claim() for _ in range(3) for book in books]
+    numbers = [claim.number for claim in claims if claim is not None]
+    assert numbers == [0, 1, 2, 3]
+
+
+def test_a_worker_elsewhere_is_dead_after_its_silence(url: str) -> None:
+    me = this_process()
+    far = open_book(url, me._replace(host="far", worker="far"), total=1)
+    near = open_book(url, me._replace(worker="near"), total=1)
+    far.beat()
+    claim = far.claim()
+    assert claim is not None
+    claim.trial.suggest_float("x", 0.0, 1.0)
+    far.describe(claim, "/far/trial_00000", ["x=1"])
+    for _ in range(4):  # alive for longer than the silence
+        far.beat()
+        assert near.claim() is None
+        time.sleep(0.1)
+    time.sleep(0.3)
+    taken = near.claim()
+    assert taken is not None and taken.resume_from == ["/far/trial_00000"]
+    assert taken.trial.suggest_float("x", 0.0, 1.0) == claim.trial.params["x"]
+    # The other one was only slow: what it tells now changes nothing.
+    far.finish(claim, Outcome("value", value=0.5))
+    trials = near.finish(taken, Outcome("value", value=0.25))
+    assert [trial.state for trial in trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert count_finished(trials) == 1
+
+
+def test_retries_end(url: str) -> None:
+    me = this_process()
+    for attempt in range(3):
+        book = open_book(url, me._replace(worker=str(attempt)), total=1, retries=2)
+        claim = book.claim()
+        assert claim is not None
+        book.describe(claim, f"/run/{attempt}", [])
+        book.interrupt([claim], "interrupted")
+    trials = book.trials()
+    assert [t.user_attrs.get("retry_of") for t in trials] == [None, 0, 1]
+    assert trials[2].user_attrs["resume_from"] == ["/run/1", "/run/0"]
+    assert trials[2].user_attrs["reason"] == "interrupted; given up after 2 retries"
+    assert count_finished(trials) == 1 and book.claim() is None
+
+
+def test_a_claim_broken_off_half_way_is_taken_again(url: str) -> None:
+    me = this_process()
+    book = open_book(url, me, total=1)
+    book.study.ask()  # a worker that died before it could sign
+    claim = book.claim()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+
+
+def test_the_job_reports_to_the_same_trial(url: str) -> None:
+    book = open_book(url, this_process())
+    claim = book.claim()
+    assert claim is not None
+    book.describe(claim, "/run", [])
+    handle = tie.current(
+        {"CVAE_STUDY": "s", "CVAE_TRIAL": "0", "CVAE_STORAGE": url,
+         "CVAE_TRIAL_ID": str(claim.trial_id), "CVAE_RESUME_FROM": f"/a{os.pathsep}/b",
+         "CVAE_PRUNER": '{"_target_": "optuna.pruners.ThresholdPruner", "upper": 1.0}'}
+    )  # fmt: skip
+    assert handle is not None and handle.resume_from == (Path("/a"), Path("/b"))
+    handle.report(0.5, 0)
+    assert not handle.should_prune()
+    handle.report(float("nan"), 1)
+    handle.report(2.0, 2)
+    assert handle.should_prune()
+    trial = book.finish(claim, Outcome("pruned", reason="too much"))[0]
+    assert trial.state == TrialState.PRUNED and trial.value == 2.0
+    assert trial.intermediate_values == {0: 0.5, 2: 2.0}
+
+
+# --- the job's side --------------------------------------------------------------------------
+
+
+def test_outside_a_sweep_there_is_no_trial() -> None:
+    assert tie.current({}) is None
+    handle = tie.current({"CVAE_STUDY": "s", "CVAE_TRIAL": "3"})
+    assert handle is not None and handle.number == 3
+    handle.report(1.0, 0)
+    assert handle.should_prune() is False
+    assert isinstance(tie.pruned("why"), optuna.TrialPruned)
+
+
+def test_a_silent_study_stops_pruning_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tie, "_WAITS", (0.01, 0.01))
+    handle = tie.TrialHandle("s", 0, _storage="sqlite:////nowhere/secret.db", _trial_id=1)
+    with caplog.at_level(logging.WARNING, logger=tie.__name__):
+        for step in range(3):
+            handle.report(1.0, step)
+            assert handle.should_prune() is False
+    assert len(caplog.records) == 1
+    assert "going on without pruning" in caplog.text and "secret" not in caplog.text
+
+
+# --- small ones ------------------------------------------------------------------------------
+
+
+def test_what_an_objective_may_be() -> None:
+    def state(value: Any, objectives: int = 1) -> TrialState:
+        return judge(Outcome("value", value=value), objectives)[0]
+
+    assert state(1) == state("2.5") == state([1, 2], 2) == TrialState.COMPLETE
+    for value in (None, float("nan"), float("-inf"), [1.0], {}):
+        assert state(value) == TrialState.FAIL
+    for value in (1.0, [1.0], [1.0, None], [1.0, float("nan")], [1, 2, 3], None):
+        assert state(value, 2) == TrialState.FAIL
+
+
+def test_an_identity_names_the_first_difference(url: str) -> None:
+    study = open_book(url, this_process()).study
+    mine = {"direction": {"direction": "minimize"}, "search space": {"x": "0..1"},
+            "configuration": {"a": "1", "b": "2"}}  # fmt: skip
+    check_identity(study, mine)
+    check_identity(study, mine)
+    with pytest.raises(SweepError, match=r"search space: x was 0\.\.1, is absent"):
+        check_identity(study, {**mine, "search space": {}})
+    with pytest.raises(SweepError, match=r"configuration: a was 1, is 3 \(and 1 more\)"):
+        check_identity(study, {**mine, "configuration": {"a": "3", "b": "4"}})
+
+
+def test_a_directory_is_never_used_twice(tmp_path: Path) -> None:
+    names = [unused_directory(str(tmp_path), 7) for _ in range(3)]
+    assert names == ["trial_00007", "trial_00007_2", "trial_00007_3"]
+
+
+def test_a_database_that_comes_back_is_waited_for() -> None:
+    troubles = [OSError("x"), OSError("y")]
+
+    def action() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "back"
+
+    def wait(seconds: float) -> Any:
+        return patiently(action, seconds=seconds, trouble=(OSError,),
+                         give_up=lambda: False, complain=heard.append)  # fmt: skip
+
+    heard: list[str] = []
+    assert wait(5.0) == "back" and heard == ["OSError"]
+    troubles.append(OSError("for good"))
+    with pytest.raises(SweepError, match="the same command continues"):
+        wait(0.0)
+
+
+def test_the_nursery_preloads_once_and_outlives_its_jobs() -> None:
+    def run(overrides: Any, number: int) -> Any:
+        if number == 1:
+            os.abort()
+        return number, "this" in sys.modules, os.environ["OMP_NUM_THREADS"]
+
+    sys.modules.pop("this", None)
+    nursery = Nursery(run, preload=["this", "no.such.module"], threads=3)
+    outcomes: dict[int, Outcome] = {}
+    for key in range(3):
+        nursery.start(key, [], key)
+    while len(outcomes) < 3:
+        outcomes.update({ended.key: ended.outcome for ended in nursery.wait(5.0)})
+    nursery.close()
+    assert outcomes[0].value == (0, True, "3") and outcomes[2].value == (2, True, "3")
+    assert outcomes[1].reason == "the process was killed by SIGABRT"
+    assert len(nursery.warnings) == 1 and "no.such.module" in nursery.warnings[0]
