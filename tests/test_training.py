@@ -33,7 +33,7 @@ from cvae.training import (
 PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
 CPU = torch.device("cpu")
 
-STEMS = ("abandon", "walk", "help", "jump", "start", "mend", "cook", "rain", "film", "order")
+STEMS = ("abandon", "walk", "jump", "start", "mend", "order")
 
 
 def regular(stem: str) -> Paradigm:
@@ -76,8 +76,8 @@ SETTINGS = TrainingSettings(
     coverage_start=0.0,
     coverage_draws=4,
     coverage_weight=0.5,
+    code_steps=2,
     code_draws=6,
-    code_weight=0.7,
     forcing_coin="token",
 )
 OPTIMIZER = OptimizerSettings(
@@ -144,20 +144,20 @@ def trained(trainer: Trainer, epochs: int | None = None) -> dict[str, Tensor]:
 
 def test_epochs_steps_and_progress() -> None:
     trainer = make()
-    assert (trainer.steps_per_epoch, trainer.total_steps) == (5, 15)
+    assert (trainer.steps_per_epoch, trainer.total_steps) == (3, 9)
     assert (trainer.epoch, trainer.step, trainer.progress, trainer.finished) == (0, 0, 0.0, False)
     trainer.train_epoch()
-    assert (trainer.epoch, trainer.step, trainer.finished) == (1, 5, False)
-    assert trainer.progress == pytest.approx(5 / 14)
+    assert (trainer.epoch, trainer.step, trainer.finished) == (1, 3, False)
+    assert trainer.progress == pytest.approx(3 / 8)
     trained(trainer, 2)
-    assert (trainer.epoch, trainer.step, trainer.progress, trainer.finished) == (3, 15, 1.0, True)
+    assert (trainer.epoch, trainer.step, trainer.progress, trainer.finished) == (3, 9, 1.0, True)
 
 
 def test_the_last_batch_may_be_smaller() -> None:
     trainer = make(settings=dataclasses.replace(SETTINGS, batch_size=7))
-    assert trainer.steps_per_epoch == 6
+    assert trainer.steps_per_epoch == 4
     trainer.train_epoch()
-    assert trainer.step == 6
+    assert trainer.step == 4
 
 
 @pytest.mark.parametrize("kind", list(MODELS))
@@ -169,7 +169,7 @@ def test_an_epoch_reports_its_losses_and_schedules(kind: str) -> None:
     symbols = float(ROWS.lengths.double().mean())
     assert losses.cross_entropy == pytest.approx(symbols * math.log(28), rel=0.1)
     assert losses.kl > 0.0
-    last = 4 / 14  # progress of the epoch's last step
+    last = 2 / 8  # progress of the epoch's last step
     assert losses.kl_weight == pytest.approx(0.2 * (0.5 + 0.5 * last))
     assert losses.teacher_forcing_ratio == 0.6
     factor = learning_rate_factor("one_cycle", last)
@@ -229,12 +229,12 @@ def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
     model = copy.deepcopy(trainer.model)
 
     generator = torch.Generator().manual_seed(training._epoch_seed(1, 0))
-    (batch,) = ROWS.epoch(batch_size=40, pairs="same", hallucination_share=0.0, generator=generator)
+    (batch,) = ROWS.epoch(batch_size=24, pairs="same", hallucination_share=0.0, generator=generator)
     posterior = model.encode(batch.source.symbols, batch.source.lengths, batch.source_tense)
     code = posterior.sample(generator)
     loss = model.reconstruction(code, batch.target_tense, batch.target.symbols).mean()
     loss = loss + 0.2 * kl_per_unit(posterior).sum(dim=1).mean()  # the weight at progress 0
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
 
     trainer.train_epoch()
     for (name, before), after in zip(
@@ -246,11 +246,11 @@ def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
 
 
 def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
-    """The encoder's gradient is the same with them and without; theirs is there with them."""
+    """After one step the encoder is the same with them and without; the rest is not."""
     alone = dataclasses.replace(SETTINGS, character_dropout=0.0, prior_start=1.0, coverage_draws=0)
     busy = dataclasses.replace(alone, prior_start=0.0, coverage_draws=4)
     unclipped = dataclasses.replace(OPTIMIZER, gradient_clip=0.0)
-    encoders, priors = [], []
+    before, after = weights(make()), []
     for chosen in (alone, busy):
         trainer = make(settings=chosen, optimizer=unclipped, ratio=1.0)
         trainer._refresh_rows()
@@ -259,15 +259,27 @@ def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
             batch_size=8, pairs="cross", hallucination_share=0.0, generator=generator
         )
         trainer._train_step(batch, generator)
-        assert trainer.model.prior is not None
-        encoders.append([p.grad for p in trainer.model.encoder.parameters()])
-        priors.append([p.grad for p in trainer.model.prior.parameters()])
-    assert all(grad is None for grad in priors[0])
-    assert all(grad is not None and bool(grad.any()) for grad in priors[1])
-    for with_neither, with_both in zip(*encoders, strict=True):
-        assert with_neither is not None
-        assert bool(with_neither.any())
-        torch.testing.assert_close(with_both, with_neither)
+        after.append(weights(trainer))
+    with_neither, with_both = after
+    for name in before:
+        if name.startswith("encoder."):
+            assert not torch.equal(with_neither[name], before[name]), name
+            torch.testing.assert_close(with_both[name], with_neither[name])
+        elif name.startswith(("prior.generator.", "prior.inference.")):
+            assert torch.equal(with_neither[name], before[name]), name
+            assert not torch.equal(with_both[name], before[name]), name
+        elif name.startswith("decoder."):
+            assert not torch.equal(with_both[name], with_neither[name]), name
+
+
+def test_the_upper_level_leaves_encoder_and_decoder_alone() -> None:
+    trainer = make()
+    trainer._refresh_rows()
+    before = weights(trainer)
+    trainer._update(trainer._prior_loss(0.5, torch.Generator().manual_seed(0)), 0.5)
+    after = weights(trainer)
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"prior"}
 
 
 # Knobs
@@ -293,7 +305,7 @@ KNOBS = [
     knob("one level", {"coverage_weight": 2.0}),
     knob("two levels", {"coverage_weight": 2.0}),
     knob("two levels", {"code_draws": 9}),
-    knob("two levels", {"code_weight": 2.0}),
+    knob("two levels", {"code_steps": 3}),
     knob("one level", {"forcing_coin": "sequence"}),
     knob("report", {"forcing_coin": "sequence"}),
     knob("one level", {"algorithm": "sgd"}),
@@ -347,7 +359,7 @@ def test_every_knob_changes_what_is_learned(
 
 
 def test_the_knobs_above_are_all_there_are() -> None:
-    named = {name for param in KNOBS for name in param.values[1]}  # type: ignore[attr-defined]
+    named = {name for param in KNOBS for name in param.values[1]}
     fields = {
         field.name
         for kind in (TrainingSettings, OptimizerSettings)
@@ -360,7 +372,7 @@ def test_the_knobs_above_are_all_there_are() -> None:
 def test_a_side_whose_rate_is_zero_stands_still(kind: str) -> None:
     still = dataclasses.replace(
         OPTIMIZER,
-        **{f"{kind}_lr": 0.0},  # type: ignore[arg-type]
+        **{f"{kind}_lr": 0.0},
     )
     trainer = make(optimizer=still)
     before, after = weights(trainer), trained(trainer, 1)
@@ -376,7 +388,7 @@ def test_a_side_whose_rate_is_zero_stands_still(kind: str) -> None:
 
 
 def test_a_gradient_longer_than_the_clip_is_cut_to_it() -> None:
-    plain = dataclasses.replace(SETTINGS, epochs=1, batch_size=40)
+    plain = dataclasses.replace(SETTINGS, epochs=1, batch_size=24)
     sgd = dataclasses.replace(
         OPTIMIZER,
         algorithm="sgd",
@@ -458,7 +470,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_to_the_bit(
             for parameter in second.model.parameters():
                 parameter.add_(1.0)
         second.load_state(*state)
-        assert (second.epoch, second.step) == (stop, stop * 5)
+        assert (second.epoch, second.step) == (stop, stop * 3)
         rest = [second.train_epoch() for _ in range(3 - stop)]
         assert rest == straight[stop:]
         assert equal(whole.state()[0], second.state()[0])
@@ -470,7 +482,7 @@ def test_the_state_is_made_of_tensors_and_plain_counters() -> None:
     trainer.train_epoch()
     tensors, counters = trainer.state()
     assert all(isinstance(value, Tensor) for value in tensors.values())
-    assert counters == {"epoch": 1, "step": 5, "prior_scaled": True}
+    assert counters == {"epoch": 1, "step": 3, "prior_scaled": True}
     assert {name.split(".")[0] for name in tensors} == {"model", "optimizer", "partition"}
 
 
@@ -521,7 +533,7 @@ def test_a_rows_posterior_is_the_mean_of_its_four_forms(kind: str) -> None:
     model = tiny(kind)
     posterior = row_posteriors(model, ROWS, CPU)
     assert len(posterior.mean) == len(ROWS)
-    for row in (0, 7):
+    for row in (0, 5):
         words = ROWS.words(torch.full((4,), row), torch.arange(4))
         forms = model.encode(words.symbols, words.lengths, torch.arange(4))
         torch.testing.assert_close(posterior.mean[row], forms.mean.mean(dim=0))
@@ -535,9 +547,12 @@ def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(
     trainer = make(kind)
     trainer._refresh_rows()
     seen: list[Tensor] = []
-    monkeypatch.setattr(
-        trainer.model, "code_of_latent", lambda z: seen.append(z) or torch.zeros(len(z), 6)
-    )
+
+    def noted(z: Tensor) -> Tensor:
+        seen.append(z)
+        return torch.zeros(len(z), 6)
+
+    monkeypatch.setattr(trainer.model, "code_of_latent", noted)
     generator = torch.Generator().manual_seed(0)
     bias = trainer.partition.bias.clone()
     dealt = [trainer._coverage(4, generator) for _ in range(8)]
