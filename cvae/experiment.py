@@ -10,6 +10,7 @@ import logging
 import math
 import platform
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -299,8 +300,9 @@ class _Run:
         ):
             log.info("%s", line)
         if warning:
-            log.warning("Warning: %s", warning)
-        log.info("Objective %s = %s; files in %s", self.config["objective"]["name"], value, self.files.path)
+            log.warning("%s", textwrap.fill(f"Warning: {warning}", 80))
+        log.info("Objective (%s): %s", self.config["objective"]["name"], value)
+        log.info("Files in %s", self.files.path)
         return _as_returned(value)
 
     def _write_unfinished(self, status: str, reason: str) -> None:

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = arguments
     # Hydra would otherwise print and exit by itself, with code 1 and several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Torch's threads would otherwise spin while they wait: beside any other busy process a step
+    # then takes ten times as long. To be set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _check_before_start(sys.argv[1:])
         _hydra_main()

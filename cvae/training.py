@@ -70,8 +70,8 @@ class TrainingSettings:
         coverage_start: progress at which the decoder starts to learn from prior draws.
         coverage_draws: prior draws a step that the decoder learns from; 0 for none.
         coverage_weight: their weight in the loss.
-        code_draws: prior draws a step that the prior network alone learns from.
-        code_weight: weight of the prior network's own loss.
+        code_steps: steps that the prior network takes alone after each step of the whole model.
+        code_draws: prior draws in each of them.
         forcing_coin: token or sequence.
     """
 
@@ -85,8 +85,8 @@ class TrainingSettings:
     coverage_start: float
     coverage_draws: int
     coverage_weight: float
+    code_steps: int
     code_draws: int
-    code_weight: float
     forcing_coin: Literal["token", "sequence"]
 
 
@@ -227,10 +227,8 @@ class Trainer:
         losses = torch.zeros((), device=self.device)
         if two_level:
             losses = losses + settings.word_kl_weight * kl_per_unit(codes).sum(dim=1).mean()
-        if not two_level:
+        else:
             losses = losses + self._kl_penalty(kl, progress)
-        elif progress >= settings.prior_start:
-            losses = losses + self._prior_loss(progress, generator)
 
         coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
@@ -241,6 +239,9 @@ class Trainer:
         mean_kl = float(kl.detach().sum(dim=1).mean())
         self._check(float(losses.detach()), mean_kl)
         self._update(losses, progress)
+        if two_level and progress >= settings.prior_start:
+            for _ in range(settings.code_steps):
+                self._update(self._prior_loss(progress, generator), progress)
         self.step += 1
         return float(reconstruction.detach()), mean_kl
 
@@ -276,7 +277,7 @@ class Trainer:
         z = self._prior_draws(draws, generator)
         owners = self.partition.owners(z, balance=True)
         covered = code_nll(prior.generate_standardised(z), self._codes[owners]).mean()
-        return self.settings.code_weight * (bound + covered)
+        return bound + covered
 
     def _coverage(
         self, draws: int, generator: torch.Generator

@@ -1,0 +1,175 @@
+"""Every config composes, passes the check and is refused with key, value and range when wrong."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from cvae.config import GROUPS, ConfigError, check
+from cvae.run import config_directory
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def compose(*overrides: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        config = OmegaConf.to_container(hydra.compose("config", list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def members(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_directory() / group).glob("*.yaml"))
+
+
+MEMBERS = [(group, member) for group in GROUPS for member in members(group)]
+
+
+def test_every_group_has_its_directory_and_every_kind_a_member() -> None:
+    for group, kinds in GROUPS.items():
+        names = {
+            str(OmegaConf.load(config_directory() / group / f"{member}.yaml").get("name"))
+            for member in members(group)
+        }
+        assert names - {"None"} == set(kinds)
+
+
+@pytest.mark.parametrize(("group", "member"), MEMBERS)
+def test_every_member_passes_the_check(group: str, member: str) -> None:
+    extra = ["data.train_path=train.txt"] if member == "files" else []
+    check(compose(f"{group}={member}", *extra))
+
+
+@pytest.mark.parametrize(("group", "member"), MEMBERS)
+def test_every_yaml_opens_with_the_command_that_uses_it(group: str, member: str) -> None:
+    text = (config_directory() / group / f"{member}.yaml").read_text()
+    assert text.startswith(f"# python -m cvae.run {group}={member}")
+
+
+@pytest.mark.parametrize("group", ["experiment", "debug"])
+def test_every_named_study_passes_the_check(group: str) -> None:
+    for member in members(group):
+        check(compose(f"{group}={member}"))
+
+
+def test_the_report_experiment_is_the_report() -> None:
+    config = compose("experiment=report")
+    assert config["model"] == {
+        "name": "report",
+        "latent_size": 32,
+        "condition_size": 8,
+        "hidden_size": 256,
+        "feedback": "output",
+    }
+    assert config["training"]["batch_size"] == 1
+    assert config["training"]["pairs"] == "same"
+    assert config["training"]["coverage_draws"] == 0
+    assert (config["optim"]["encoder_lr"], config["optim"]["decoder_lr"]) == (1.0, 0.05)
+    assert config["optim"]["algorithm"] == "sgd"
+    assert config["optim"]["encoder_step_epochs"] > 0
+    assert config["teacher_forcing"]["coin"] == "sequence"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
+        ("model.latent_size=2.5", "model.latent_size is 2.5; allowed: a whole number"),
+        ("seed=true", "seed is True; allowed: a whole number"),
+        ("anneal.kl_weight_max=-0.1", "anneal.kl_weight_max is -0.1; allowed: a finite number >= 0"),
+        ("anneal.ramp=cubic", "anneal.ramp is 'cubic'; allowed: one of linear, sigmoid, cosine"),
+        ("optim.encoder_lr=0", "optim.encoder_lr is 0; allowed: a finite number > 0"),
+        ("optim.encoder_lr=nan", "optim.encoder_lr is nan; allowed"),
+        ("training.pairs=both", "training.pairs is 'both'; allowed: one of same, cross"),
+        ("+training.epoch=3", "training.epoch: there is no such key; did you mean training.epochs?"),
+        ("+colour=red", "colour: there is no such key; allowed: data, model"),
+        ("anneal.name=spiral", "anneal.name is 'spiral'; allowed: one of cyclical, monotonic"),
+        ("evaluation.test=1", "evaluation.test is 1; allowed: true or false"),
+        ("data=files", "data.train_path has no value yet; give it as data.train_path=..."),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(override: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(compose(override))
+    assert words in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_all_faults_come_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(compose("model.latent_size=0", "seed=-1", "training.epochs=0"))
+    assert sorted(fault.split()[0] for fault in caught.value.faults) == [
+        "model.latent_size",
+        "seed",
+        "training.epochs",
+    ]
+
+
+def test_values_that_do_not_fit_each_other() -> None:
+    with pytest.raises(ConfigError, match="less than model.hidden_size"):
+        check(compose("model=report", "model.condition_size=256"))
+    with pytest.raises(ConfigError, match="are both 0"):
+        check(compose("objective.bleu_weight=0", "objective.gaussian_weight=0"))
+    with pytest.raises(ConfigError, match="a ratio decays"):
+        check(compose("teacher_forcing=linear", "teacher_forcing.ratio_start=0.1"))
+
+
+def test_a_missing_section_is_named() -> None:
+    config = compose()
+    for key in list(config):
+        broken = copy.deepcopy(config)
+        del broken[key]
+        with pytest.raises(ConfigError, match=f"{key} is missing"):
+            check(broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["aneal=cyclical"], "aneal: there is no such key; did you mean anneal?"),
+        (["anneal=cyclic"], "anneal=cyclic: there is no such member; did you mean cyclical?"),
+        (["training.epoch=3"], "training.epoch: there is no such key; did you mean training.epochs?"),
+        (["model.latent_size=-1"], "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
+        (["cyclical"], "Error parsing override 'cyclical'"),
+    ],
+)
+def test_the_program_ends_with_one_line_and_leaves_nothing(
+    arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "cvae.run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("error: ")
+    assert words in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_error_does_not_wait_for_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from cvae import run; code = run.main(['seed=-1']); "
+        "print(code, 'torch' in sys.modules)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert finished.stdout.split() == ["2", "False"]
