@@ -54,7 +54,7 @@ class SuccessiveHalvingPrunerConf(PrunerConf):
 class ParallelTPEConf:
     """TPE that counts the trials still running as bad, so that they are not proposed twice."""
 
-    _target_: str = "optuna.samplers.TPESampler"
+    _target_: str = "hydra_plugins.hydra_cvae_sweeper._samplers.parallel_tpe"
     seed: int | None = None
     n_startup_trials: int = 10
     n_ei_candidates: int = 24
@@ -78,6 +78,10 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
 
     # Share of failed trials above which a finished sweep still ends with an error.
     max_failure_rate: float = 1.0
+
+    # Keys that are varied only together with a member of a group, or any other value:
+    # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}.
+    conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING

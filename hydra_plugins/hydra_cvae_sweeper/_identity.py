@@ -31,7 +31,9 @@ def identity_of(
     with read_write(config), open_dict(config):
         task = {key: config._get_node(key) for key in config if key != "hydra"}
     content = OmegaConf.to_container(OmegaConf.create(task), resolve=False)
-    varied = {key: _text(value) for key, value in space.distributions.items()}
+    varied = {key: str(value) for key, value in space.distributions.items()}
+    for condition, distributions in space.conditional.items():
+        varied |= {f"{condition}: {key}": str(value) for key, value in distributions.items()}
     if custom_search_space:
         varied["custom_search_space"] = custom_search_space
     fixed = {
@@ -73,10 +75,6 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _text(distribution: Any) -> str:
-    return str(distribution)
 
 
 def _flat(value: Any, path: str) -> list[tuple[str, str]]:

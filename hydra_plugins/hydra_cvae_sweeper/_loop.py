@@ -110,7 +110,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         more: Mapping[str, BaseDistribution] = (
             getattr(self, "search_space_distributions", None) or {}
         )
-        return make_space(stock.create_params_from_overrides(texts), more)
+        space = make_space(stock.create_params_from_overrides(texts), more)
+        for condition, keys in (self.settings["conditional"] or {}).items():
+            parsed = stock.create_params_from_overrides([f"{k}={v}" for k, v in keys.items()])
+            space.conditional[condition] = make_space(parsed, {}).distributions
+        return space
 
     def _read_grid(self) -> Grid | None:
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
@@ -172,7 +176,10 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sampler = _instantiate(
-                config, "optuna.samplers.*", "hydra_plugins.hydra_optuna_sweeper.*"
+                config,
+                "optuna.samplers.*",
+                "hydra_plugins.hydra_optuna_sweeper.*",
+                "hydra_plugins.hydra_cvae_sweeper.*",
             )
         assert isinstance(sampler, optuna.samplers.BaseSampler)
         return sampler
@@ -217,6 +224,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _run_pool(self, launcher: LocalLauncher) -> None:
         """Keep every core busy: the next trial starts as soon as one has ended."""
         ask_at = 0.0
+        while not (launcher.nursery.ready or self.stop):
+            launcher.wait(_TICK)  # a trial's time shall not include the application's imports
         while not self.stop:
             while len(self.claims) < self._jobs_at_once() and time.monotonic() >= ask_at:
                 claim = self._claim()
@@ -271,6 +280,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 return None
             self.claims[claim.number] = claim
             for key, distribution in self.space.distributions.items():
+                claim.trial._suggest(key, distribution)
+            for key, distribution in self.space.following(claim.trial.params):
                 claim.trial._suggest(key, distribution)
             self._extend(claim)
         except (ValueError, NotImplementedError) as error:

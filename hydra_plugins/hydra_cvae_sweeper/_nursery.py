@@ -95,6 +95,7 @@ class Nursery:
         theirs.close()
         self._connection = ours
         self.warnings: list[str] = []
+        self.ready = False  # whether the imports are done
 
     def start(self, key: int, overrides: Sequence[str], number: int) -> None:
         """Start a job; `key` names it in what `wait` returns."""
@@ -111,6 +112,9 @@ class Nursery:
             event = self._receive()
             if event[0] == "ended":
                 ended.append(Ended(event[1], _read_outcome(event[2], event[3])))
+            elif event[0] == "ready":
+                self.ready = True
+                break
             else:
                 self.warnings.append(event[1])
         return ended
@@ -172,6 +176,7 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
             os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         for text in _preload(preload):
             connection.send(("warning", text))
+        connection.send(("ready",))
         _Server(connection, run).loop()
     except BaseException:
         traceback.print_exc()

@@ -19,12 +19,20 @@ class Space:
     distributions: dict[str, BaseDistribution]
     fixed: dict[str, str]
     deletions: list[str] = field(default_factory=list)
+    conditional: dict[str, dict[str, BaseDistribution]] = field(default_factory=dict)
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of one trial: what was sampled, then what is fixed."""
         sampled = [override_text(key, value) for key, value in params.items()]
         fixed = [f"{key}={value}" for key, value in self.fixed.items()]
         return sampled + fixed + self.deletions
+
+    def following(self, params: Mapping[str, Any]) -> Iterator[tuple[str, BaseDistribution]]:
+        """The keys that are varied because of what was sampled or fixed elsewhere."""
+        chosen = {f"{key}={value}" for key, value in {**params, **self.fixed}.items()}
+        for condition, distributions in self.conditional.items():
+            if condition in chosen:
+                yield from (pair for pair in distributions.items() if pair[0] not in self.fixed)
 
     def example(self) -> dict[str, Any]:
         """Some point of the space, to see whether a job's config can be composed at all."""

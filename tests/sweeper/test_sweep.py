@@ -336,15 +336,22 @@ def test_cmaes(standin: Standin) -> None:
     assert len(set(points(complete(standin.trials())))) == 8
 
 
-def test_a_conditional_space(standin: Standin) -> None:
-    command = (*SPACE, "shape=choice(round,square)", "hydra.sweeper.n_trials=8",
-               "hydra.sweeper.custom_search_space=standin_space.configure",
-               "hydra/sweeper/sampler=tpe_parallel")  # fmt: skip
-    standin.run(*command, PYTHONPATH=f"{Path(__file__).parents[2]}:{Path(__file__).parent}")
+@pytest.mark.parametrize(
+    "way",
+    ["hydra.sweeper.custom_search_space=standin_space.configure", "hydra/sweeper=conditional"],
+)
+def test_a_conditional_space(standin: Standin, way: str) -> None:
+    folder = Path(__file__).resolve().parent
+    standin.run(
+        *SPACE, "shape=choice(round,square)", way, "hydra.sweeper.n_trials=8",
+        "hydra/sweeper/sampler=tpe_parallel", PYTHONPATH=f"{folder.parents[1]}:{folder}",
+    )  # fmt: skip
     shapes = set()
     for trial in complete(standin.trials()):
         shapes.add(trial.params["shape"])
         assert ("shape.corners" in trial.params) == (trial.params["shape"] == "square")
+        corners = saved_config(trial)["shape"]["corners"]
+        assert corners == trial.params.get("shape.corners", 0)
     assert shapes == {"round", "square"}
 
 

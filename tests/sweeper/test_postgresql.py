@@ -1,0 +1,59 @@
+"""Two workers on PostgreSQL, one of them killed: needs CVAE_TEST_POSTGRESQL, a database's URL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from standin import SPACE, Standin
+
+URL = os.environ.get("CVAE_TEST_POSTGRESQL", "")
+
+pytestmark = pytest.mark.skipif(not URL, reason="CVAE_TEST_POSTGRESQL names no database")
+
+
+def test_two_workers_on_postgresql(standin: Standin) -> None:
+    name = f"study-{time.time_ns()}"
+    command = (
+        *SPACE, "hydra.sweeper.storage=${oc.env:CVAE_TEST_POSTGRESQL}", "seconds=0.3", "steps=2",
+        f"hydra.sweeper.study_name={name}", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=1",
+        "hydra/sweeper/pruner=median",
+    )  # fmt: skip
+    workers = [standin.start(*command, CVAE_TEST_POSTGRESQL=URL) for _ in range(3)]
+
+    def trials() -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name=name, storage=URL).trials
+
+    def owns_one(pid: int) -> bool:
+        return any(
+            trial.state == TrialState.RUNNING
+            and trial.user_attrs.get("owner", {}).get("pid") == pid
+            for trial in trials()
+        )
+
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        try:
+            if owns_one(workers[0].pid):
+                break
+        except KeyError:  # not created yet
+            pass
+        time.sleep(0.05)
+    workers[0].send_signal(signal.SIGKILL)
+    for worker in workers[1:]:
+        standin.finish(worker)
+    counted = [trial for trial in trials() if not trial.user_attrs.get("interrupted")]
+    assert len(counted) == 12
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in counted)
+    assert all(trial.intermediate_values for trial in counted)
+    links = [trial.user_attrs["retry_of"] for trial in trials() if "retry_of" in trial.user_attrs]
+    assert links == [trial.number for trial in trials() if trial.user_attrs.get("interrupted")]
+    assert len(links) == 1
+    password = optuna.storages.RDBStorage(URL).engine.url.password
+    for path in standin.directory.rglob("*"):
+        if path.is_file() and path.name != "environment.txt":  # which the stand-in dumps itself
+            assert str(password) not in path.read_text(errors="replace")
