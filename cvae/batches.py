@@ -40,7 +40,7 @@ class Words:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Conversions to train on: source word and tense, target word and tense, all of one row each."""
+    """Conversions to train on: a word and its tense, a wanted tense and the word in it."""
 
     rows: Tensor  # (batch,) index of the training row; a hallucinated row keeps its parent's
     source: Words
@@ -172,7 +172,7 @@ def length_buckets(
     for start in range(0, len(lengths), window):
         part = lengths[start : start + window]
         order = part.argsort(stable=True) if batch_size > 1 else torch.arange(len(part))
-        batches += (order + start).split(batch_size)
+        batches += torch.split(order + start, batch_size)
     for index in torch.randperm(len(batches), generator=generator).tolist():
         yield batches[index]
 

@@ -167,7 +167,7 @@ def _member(group: str, found: object, members: Mapping[str, Node]) -> list[str]
     if not isinstance(found, Mapping):
         return [f"{group} is missing; choose one: {', '.join(members)}"]
     name = found.get("name")
-    if name not in members:
+    if not isinstance(name, str) or name not in members:
         return [f"{group}.name is {name!r}; allowed: one of {', '.join(members)}"]
     return _node(group, found, {"name": one_of(members), **members[name]})
 
@@ -197,7 +197,9 @@ def _unknown(prefix: str, found: Mapping[str, Any], allowed: list[str]) -> list[
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1)
             hint = f"did you mean {prefix}{near[0]}? " if near else ""
-            faults.append(f"{prefix}{key}: there is no such key; {hint}allowed: {', '.join(allowed)}")
+            faults.append(
+                f"{prefix}{key}: there is no such key; {hint}allowed: {', '.join(allowed)}"
+            )
     return faults
 
 
@@ -210,7 +212,10 @@ def _together(config: Mapping[str, Any]) -> list[str]:
             f"model.condition_size is {model['condition_size']}; allowed: less than "
             f"model.hidden_size ({model['hidden_size']}), whose initial state it is part of"
         )
-    if objective["name"] == "weighted" and objective["bleu_weight"] + objective["gaussian_weight"] <= 0:
+    if (
+        objective["name"] == "weighted"
+        and objective["bleu_weight"] + objective["gaussian_weight"] <= 0
+    ):
         faults.append(
             "objective.bleu_weight and objective.gaussian_weight are both 0; "
             "allowed: at least one above 0"

@@ -23,6 +23,7 @@ from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
 from cvae.model import ConditionalVAE, Gaussian
 
 Forms = tuple[str, str, str, str]
+Cell = float | int | str | None
 
 REPORT_BANK_SEED: Final = 20190325
 """Seed of the fixed bank of prior draws behind the reported Gaussian score."""
@@ -91,7 +92,7 @@ def convert(
 def generate(model: ConditionalVAE, z: Tensor, device: torch.device) -> list[Forms]:
     """Decode prior draws (draws, latent) under all four tenses, from weights alone."""
     paradigms: list[Forms] = []
-    for chunk in z.split(_CHUNK // len(TENSES)):
+    for chunk in torch.split(z, _CHUNK // len(TENSES)):
         codes = model.code_of_latent(chunk.to(device)).repeat_interleave(len(TENSES), dim=0)
         tenses = torch.arange(len(TENSES), device=device).repeat(len(chunk))
         words = [decode(row) for row in model.greedy(codes, tenses).tolist()]
@@ -187,10 +188,22 @@ class Observations:
                 rows.append(torch.stack(columns, dim=1))
         return torch.cat(rows)
 
+    @cached_property
+    def reconstruction(self) -> Tensor:
+        """-log p(x|code, c) at the mean of the word's own code, all inputs true; (words,)."""
+        with torch.no_grad():
+            losses = [
+                self.model.reconstruction(
+                    self.model.encode(symbols, lengths, tense).mean, tense, symbols
+                )
+                for symbols, lengths, tense in self._training_words()
+            ]
+        return torch.cat(losses)
+
     def _training_words(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         rows = TrainingRows(self.dataset.train)
         batches = []
-        for index in torch.arange(len(rows) * len(TENSES)).split(_CHUNK):
+        for index in torch.split(torch.arange(len(rows) * len(TENSES)), _CHUNK):
             tense = index % len(TENSES)
             words = rows.words(index // len(TENSES), tense).to(self.device)
             batches.append((words.symbols, words.lengths, tense.to(self.device)))
@@ -246,15 +259,16 @@ def latent_use(seen: Observations) -> Numbers:
     return {
         "kl": float(metrics.kl_standard_normal(posterior.mean, posterior.logvar).mean()),
         "active_units": metrics.active_units(posterior.mean),
-        "mutual_information": metrics.mutual_information(
-            posterior.mean, posterior.logvar, samples
-        ),
+        "mutual_information": metrics.mutual_information(posterior.mean, posterior.logvar, samples),
     }
 
 
 def likelihood(seen: Observations) -> Numbers:
-    """The report's Monte Carlo estimate of -log p(x|c), nats per word of the training set."""
-    return {"nll": metrics.importance_weighted_nll(seen.log_weights)}
+    """Reconstruction and the report's estimate of -log p(x|c), nats per training word."""
+    return {
+        "reconstruction": float(seen.reconstruction.mean()),
+        "nll": metrics.importance_weighted_nll(seen.log_weights),
+    }
 
 
 DURING_TRAINING: Final[tuple[Metric, ...]] = (report_conversions, dev_conversions, dev_generation)
@@ -276,9 +290,7 @@ def measure(seen: Observations, which: Sequence[Metric]) -> dict[str, float | No
 
 def collapse_warning(seen: Observations, table: Numbers) -> str | None:
     """A warning that names posterior collapse, when the final metrics show it."""
-    kl, units, information = (
-        table[key] for key in ("kl", "active_units", "mutual_information")
-    )
+    kl, units, information = (table[key] for key in ("kl", "active_units", "mutual_information"))
     assert kl is not None and units is not None
     return metrics.collapse_warning(
         kl,
@@ -289,7 +301,7 @@ def collapse_warning(seen: Observations, table: Numbers) -> str | None:
     )
 
 
-def conversion_rows(seen: Observations, split: str) -> list[dict[str, object]]:
+def conversion_rows(seen: Observations, split: str) -> list[dict[str, Cell]]:
     """Rows of conversions.csv for the split ``report``, ``dev`` or ``test``."""
     converted = {"report": seen.report, "dev": seen.dev, "test": seen.test}
     return [
@@ -309,7 +321,7 @@ def conversion_rows(seen: Observations, split: str) -> list[dict[str, object]]:
     ]
 
 
-def sample_rows(seen: Observations) -> list[dict[str, object]]:
+def sample_rows(seen: Observations) -> list[dict[str, Cell]]:
     """Rows of samples.csv: every draw of the reported bank."""
     return [
         {

@@ -67,7 +67,9 @@ class _Progress:
     evaluate_seconds: float = 0.0
 
 
-def run(config: Mapping[str, Any], directory: Path, overrides: list[str]) -> float | tuple[float, ...]:
+def run(
+    config: Mapping[str, Any], directory: Path, overrides: list[str]
+) -> float | tuple[float, ...]:
     """Train, evaluate and write one run.
 
     Args:
@@ -273,8 +275,6 @@ class _Run:
             wanted.append(evaluation.test_conversions)
         table = evaluation.measure(seen, wanted)
         progress.evaluate_seconds += time.monotonic() - began
-        reconstruction = self.progress.rows[-1]["cross_entropy"]
-        table["reconstruction"] = reconstruction
         warning = evaluation.collapse_warning(seen, table)
         splits = ["report", "dev"]
         if self.config["evaluation"]["test"] and self.dataset.test:

@@ -8,6 +8,7 @@ outside talks to it through the methods of that one class.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
 import torch
@@ -231,7 +232,9 @@ class Decoder(nn.Module):
         chosen = [fed]
         for step in range(1, inputs.shape[1]):
             logits, state = self._logits(condition, state, fed)
-            fed = torch.where(forced[:, step : step + 1], inputs[:, step : step + 1], logits.argmax(-1))
+            fed = torch.where(
+                forced[:, step : step + 1], inputs[:, step : step + 1], logits.argmax(-1)
+            )
             chosen.append(fed)
         return torch.cat(chosen, dim=1)
 
@@ -246,9 +249,7 @@ class Decoder(nn.Module):
         return self.out(outputs), state
 
 
-def _greedy_loop(
-    step: Any, fed: Tensor, state: State, batch: int, max_length: int
-) -> Tensor:
+def _greedy_loop(step: Any, fed: Tensor, state: State, batch: int, max_length: int) -> Tensor:
     """Run ``step`` until every word has ended; (batch, time) int64."""
     ended = torch.zeros(batch, dtype=torch.bool, device=state[0].device)
     chosen: list[Tensor] = []
@@ -331,7 +332,7 @@ class PriorNetwork(nn.Module):
 def _perceptron(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
     sizes = [inputs] + [hidden] * layers
     blocks: list[nn.Module] = []
-    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+    for size_in, size_out in pairwise(sizes):
         blocks += [nn.Linear(size_in, size_out), nn.SiLU()]
     return nn.Sequential(*blocks, nn.Linear(sizes[-1], outputs))
 

@@ -41,7 +41,9 @@ class ProgressReport:
 
     def epoch(self, cross_entropy: float, kl: float) -> None:
         """Show the losses of an epoch, in nats per word."""
-        self._bar.set_postfix_str(f"CE {cross_entropy:.2f} KL {kl:.2f}{self._scores}", refresh=False)
+        self._bar.set_postfix_str(
+            f"CE {cross_entropy:.2f} KL {kl:.2f}{self._scores}", refresh=False
+        )
         self._bar.update()
 
     def evaluation(self, row: Mapping[str, float | None]) -> None:
@@ -88,10 +90,10 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         return _share(table.get(key), digits)
 
     return [
-        f"BLEU-4               {shown('bleu4', 4)}  on the ten pairs, exact match "
-        f"{shown('exact_match')}",
-        f"Gaussian score       {shown('gaussian_score')}  over {table['gaussian_draws']:.0f} draws, "
-        f"95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
+        f"BLEU-4               {shown('bleu4', 4)}  "
+        f"on the ten pairs, exact match {shown('exact_match')}",
+        f"Gaussian score       {shown('gaussian_score')}  "
+        f"over {table['gaussian_draws']:.0f} draws, 95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
         f"distinct rows hit    {table['gaussian_distinct']:.0f}",
         f"novel and real       {shown('novel_real_share')}  of generated paradigms that are no "
         "training row",

@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_one_line(error))
     except KeyboardInterrupt:
-        print("Interrupted; an unfinished run resumes with hydra.run.dir=ITS_DIRECTORY", file=sys.stderr)
+        print(
+            "Interrupted; an unfinished run resumes with hydra.run.dir=ITS_DIRECTORY",
+            file=sys.stderr,
+        )
         return 130
     except ValueError as error:
         if not _is_input_error(error):
@@ -102,9 +105,13 @@ def _one_line(error: Exception) -> str:
     if text.startswith("Could not override '"):
         key = text.split("'")[1]
         near = difflib.get_close_matches(key, _known_keys(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(config_rules.GROUPS)}, ..."
+        hint = (
+            f"did you mean {near[0]}?" if near else f"known: {', '.join(config_rules.GROUPS)}, ..."
+        )
         return f"{key}: there is no such key; {hint} (python -m cvae.run --cfg job shows all)"
-    missing = re.match(r"In '.*?': Could not find '(\S+)/(\S+)' Available options in '\S+': (.*)", text)
+    missing = re.match(
+        r"In '.*?': Could not find '(\S+)/(\S+)' Available options in '\S+': (.*)", text
+    )
     if missing:
         group, member = missing[1], missing[2]
         names = missing[3].split(" Config search path")[0].split()

@@ -377,9 +377,7 @@ def _bound(
         )
     function = registry[name]
     own = [key for key in inspect.signature(function).parameters if key != "progress"]
-    faults = [
-        f"{key} is missing; allowed: {KNOBS[key].words}" for key in own if key not in knobs
-    ]
+    faults = [f"{key} is missing; allowed: {KNOBS[key].words}" for key in own if key not in knobs]
     for key, value in knobs.items():
         if key not in own and key not in elsewhere:
             faults.append(

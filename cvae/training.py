@@ -216,19 +216,18 @@ class Trainer:
         target_tense = batch.target_tense.to(self.device)
         two_level = self.model.prior is not None
 
-        codes = self.model.encode(source.symbols, source.lengths, batch.source_tense.to(self.device))
+        codes = self.model.encode(
+            source.symbols, source.lengths, batch.source_tense.to(self.device)
+        )
         code = codes.sample(generator)
         if two_level:
             # The upper level learns from codes as they are: it must not bend them to its wishes.
             latent = self.model.infer_latent(Gaussian(codes.mean.detach(), codes.logvar.detach()))
+            kl, code_kl = kl_per_unit(latent), kl_per_unit(codes)
+            losses = settings.word_kl_weight * code_kl.sum(dim=1).mean()
         else:
-            latent = codes
-        kl = kl_per_unit(latent)
-        losses = torch.zeros((), device=self.device)
-        if two_level:
-            losses = losses + settings.word_kl_weight * kl_per_unit(codes).sum(dim=1).mean()
-        else:
-            losses = losses + self._kl_penalty(kl, progress)
+            kl = code_kl = kl_per_unit(codes)
+            losses = self._kl_penalty(kl, progress)
 
         coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
@@ -237,7 +236,8 @@ class Trainer:
             covered = self._reconstruction(*self._coverage(coverage, generator), generator)
             losses = losses + settings.coverage_weight * covered
         mean_kl = float(kl.detach().sum(dim=1).mean())
-        self._check(float(losses.detach()), mean_kl)
+        largest_kl = max(mean_kl, float(code_kl.detach().sum(dim=1).mean()))
+        self._check(float(losses.detach()), largest_kl)
         self._update(losses, progress)
         if two_level and progress >= settings.prior_start:
             for _ in range(settings.code_steps):
@@ -279,9 +279,7 @@ class Trainer:
         covered = code_nll(prior.generate_standardised(z), self._codes[owners]).mean()
         return bound + covered
 
-    def _coverage(
-        self, draws: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _coverage(self, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Codes of prior draws, random tenses, and the owners' words in them.
 
         Draws are made for some steps at once and dealt out by length, to save padding.
@@ -300,9 +298,7 @@ class Trainer:
     def _prior_draws(self, draws: int, generator: torch.Generator) -> Tensor:
         return torch.randn(draws, self.model.latent_size, generator=generator).to(self.device)
 
-    def _coins(
-        self, symbols: Tensor, progress: float, generator: torch.Generator
-    ) -> Tensor | None:
+    def _coins(self, symbols: Tensor, progress: float, generator: torch.Generator) -> Tensor | None:
         """True where the true symbol is fed; None if that is everywhere. (batch, time)."""
         ratio = self.teacher_forcing_ratio(progress)
         if ratio >= 1.0:
@@ -402,7 +398,7 @@ def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.devi
     """
     row_count, tense_count, _ = rows.symbols.shape
     means, logvars = [], []
-    for chunk in torch.arange(row_count * tense_count).split(4096):
+    for chunk in torch.split(torch.arange(row_count * tense_count), 4096):
         tense = chunk % tense_count
         words = rows.words(chunk // tense_count, tense).to(device)
         posterior = model.encode(words.symbols, words.lengths, tense.to(device))

@@ -83,12 +83,18 @@ def test_the_report_experiment_is_the_report() -> None:
         ("model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         ("model.latent_size=2.5", "model.latent_size is 2.5; allowed: a whole number"),
         ("seed=true", "seed is True; allowed: a whole number"),
-        ("anneal.kl_weight_max=-0.1", "anneal.kl_weight_max is -0.1; allowed: a finite number >= 0"),
+        (
+            "anneal.kl_weight_max=-0.1",
+            "anneal.kl_weight_max is -0.1; allowed: a finite number >= 0",
+        ),
         ("anneal.ramp=cubic", "anneal.ramp is 'cubic'; allowed: one of linear, sigmoid, cosine"),
         ("optim.encoder_lr=0", "optim.encoder_lr is 0; allowed: a finite number > 0"),
         ("optim.encoder_lr=nan", "optim.encoder_lr is nan; allowed"),
         ("training.pairs=both", "training.pairs is 'both'; allowed: one of same, cross"),
-        ("+training.epoch=3", "training.epoch: there is no such key; did you mean training.epochs?"),
+        (
+            "+training.epoch=3",
+            "training.epoch: there is no such key; did you mean training.epochs?",
+        ),
         ("+colour=red", "colour: there is no such key; allowed: data, model"),
         ("anneal.name=spiral", "anneal.name is 'spiral'; allowed: one of cyclical, monotonic"),
         ("evaluation.test=1", "evaluation.test is 1; allowed: true or false"),
@@ -135,7 +141,10 @@ def test_a_missing_section_is_named() -> None:
     [
         (["aneal=cyclical"], "aneal: there is no such key; did you mean anneal?"),
         (["anneal=cyclic"], "anneal=cyclic: there is no such member; did you mean cyclical?"),
-        (["training.epoch=3"], "training.epoch: there is no such key; did you mean training.epochs?"),
+        (
+            ["training.epoch=3"],
+            "training.epoch: there is no such key; did you mean training.epochs?",
+        ),
         (["model.latent_size=-1"], "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         (["cyclical"], "Error parsing override 'cyclical'"),
     ],
