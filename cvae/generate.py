@@ -1,0 +1,139 @@
+"""``python -m cvae.generate RUN_DIR -n 20``: verbs that a trained model makes up.
+
+python -m cvae.generate outputs/my_run -n 20
+python -m cvae.generate outputs/my_run -n 1000 --seed 1 --format csv > verbs.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cvae.alphabet import TENSES, decode
+
+if TYPE_CHECKING:
+    # torch takes seconds to import: --help need not wait for it.
+    from cvae.model import ConditionalVAE
+
+MOST_DRAWS: Final = 10_000_000
+_BATCH: Final = 512
+
+
+class InputError(ValueError):
+    """Options or a run directory that cannot be used; the message is one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
+    options = _parser().parse_args(arguments)
+    try:
+        if not 1 <= options.count <= MOST_DRAWS:
+            raise InputError(f"-n is {options.count}; allowed: 1 to {MOST_DRAWS}")
+        if not 0 <= options.seed < 2**63:
+            raise InputError(f"--seed is {options.seed}; allowed: 0 to {2**63 - 1}")
+
+        from cvae.run_directory import RunDirectory, RunDirectoryError
+
+        try:
+            model = RunDirectory(options.run_dir).load_model()
+        except RunDirectoryError as error:
+            raise InputError(str(error)) from error
+        write = {"text": _write_text, "csv": _write_csv, "json": _write_json}[options.format]
+        write(paradigms(model, options.count, options.seed))
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"cvae.generate: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # What is still in the buffer goes nowhere, or Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
+            return 0
+        print(f"cvae.generate: cannot write: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cvae.generate",
+        description="Make up verbs: draws from the prior, each decoded under all four tenses.",
+        epilog="The same seed gives the same verbs; a larger -n repeats them and goes on.",
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument(
+        "-n", dest="count", type=int, default=20, metavar="N", help="how many (default: 20)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="SEED", help="of the draws (default: 0)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "csv", "json"),
+        default="text",
+        help="text: aligned columns; csv: with a header; json: one list of objects (default: text)",
+    )
+    return parser
+
+
+# --- Generation --------------------------------------------------------------------------------
+
+
+def paradigms(model: ConditionalVAE, count: int, seed: int) -> Iterator[tuple[str, ...]]:
+    """Yield ``count`` paradigms, four forms each in the order of ``alphabet.TENSES``.
+
+    Args:
+        model: in evaluation mode.
+        count: how many draws z ~ N(0, I) to take.
+        seed: of the draws. Draws depend on it and on their place alone, not on ``count``.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, count, _BATCH):
+        # Always a whole batch, since torch fills tensors of another size in another order.
+        z = torch.randn(_BATCH, model.latent_size, generator=generator)[: count - start]
+        with torch.no_grad():
+            code = model.code_of_latent(z)
+            columns = [
+                [decode(row) for row in model.greedy(code, torch.full((len(z),), tense)).tolist()]
+                for tense in range(len(TENSES))
+            ]
+        yield from zip(*columns, strict=True)
+
+
+# --- Output ------------------------------------------------------------------------------------
+
+
+def _write_text(verbs: Iterator[tuple[str, ...]]) -> None:
+    rows = [TENSES, *verbs]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TENSES))]
+    for row in rows:
+        padded = (word.ljust(width) for word, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def _write_csv(verbs: Iterator[tuple[str, ...]]) -> None:
+    # Forms consist of a..z and ?, so that nothing needs quoting.
+    print(",".join(TENSES))
+    for forms in verbs:
+        print(",".join(forms))
+
+
+def _write_json(verbs: Iterator[tuple[str, ...]]) -> None:
+    # One verb a line: readable, and as one list still a single JSON document.
+    for number, forms in enumerate(verbs):
+        print("[" if number == 0 else ",")
+        print(" ", json.dumps(dict(zip(TENSES, forms, strict=True))), end="")
+    print("\n]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

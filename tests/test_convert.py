@@ -1,0 +1,321 @@
+"""Tests of cvae.convert: the command line's answers, and one clear line for wrong input."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cvae import alphabet, convert
+from cvae.batches import words_to_tensor
+from cvae.convert import infer_tenses
+from cvae.model import ConditionalVAE, build_model
+from cvae.run_directory import RunDirectory
+
+CONFIG = {
+    "latent_size": 2,
+    "word_latent_size": 5,
+    "hidden_size": 6,
+    "encoder_hidden_size": 4,
+    "embedding_size": 4,
+    "condition_size": 2,
+    "prior_hidden_size": 7,
+    "prior_layer_count": 2,
+    "fourier_count": 3,
+    "fourier_scale": 0.5,
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> ConditionalVAE:
+    torch.manual_seed(1)
+    return build_model("default", **CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def run(model: ConditionalVAE, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = RunDirectory(tmp_path_factory.mktemp("runs") / "run")
+    directory.create()
+    directory.write_model(model.state_dict(), {"name": "default", **CONFIG})
+    return str(directory.path)
+
+
+def expected(model: ConditionalVAE, word: str, source: int, target: int) -> str:
+    packed = words_to_tensor([word])
+    code = model.encode(packed.symbols, packed.lengths, torch.tensor([source])).mean
+    return alphabet.decode(model.greedy(code, torch.tensor([target]))[0].tolist())
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed on stderr: one line; nothing was printed on stdout."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("cvae.convert: ") and err.endswith("\n") and err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("source", range(4))
+@pytest.mark.parametrize("target", range(4))
+def test_the_prediction_is_the_models(
+    model: ConditionalVAE,
+    run: str,
+    capsys: pytest.CaptureFixture[str],
+    source: int,
+    target: int,
+) -> None:
+    words = ["abandon", "be", "x"]
+    tenses = ["--from", str(source), "--to", alphabet.TENSES[target]]
+    assert convert.main([run, *words, *tenses]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert lines == [*(expected(model, word, source, target) for word in words), ""]
+
+
+def test_one_word_and_several_print_the_same_way(
+    run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert.main([run, "walk", "walk", "--to", "past"]) == 0
+    twice = capsys.readouterr().out
+    assert convert.main([run, "walk", "--to", "past"]) == 0
+    assert twice == 2 * capsys.readouterr().out
+
+
+def test_verbose_shows_the_tense_of_each_word(
+    model: ConditionalVAE, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["walking", "sent"]
+    assert convert.main([run, *words, "--to", "third", "-v"]) == 0
+    tenses = infer_tenses(model, words)
+    wanted = [
+        f"{word}\t{alphabet.TENSES[tense]}\tthird_person\t{expected(model, word, tense, 1)}"
+        for word, tense in zip(words, tenses, strict=True)
+    ]
+    assert capsys.readouterr().out.splitlines() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "tense"),
+    [
+        *((name, tense) for tense, name in enumerate(alphabet.TENSES)),
+        *((str(tense), tense) for tense in range(4)),
+        ("present", 0),
+        ("third", 1),
+        ("ing", 2),
+    ],
+)
+def test_names_of_tenses(name: str, tense: int) -> None:
+    assert convert.parse_tense("--to", name) == tense
+
+
+@pytest.mark.parametrize("name", ["future", "", "4", "-1", "Past", "past ", "\x1b[2J"])
+@pytest.mark.parametrize("option", ["--to", "--from"])
+def test_an_unknown_tense_is_named(
+    run: str, capsys: pytest.CaptureFixture[str], name: str, option: str
+) -> None:
+    other = "--from" if option == "--to" else "--to"
+    assert convert.main([run, "walk", f"{option}={name}", other, "past"]) == 2
+    assert f"{option} is {name!r}" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("Abandon", "'A' is not one of the letters a..z"),
+        ("naïve", r"'\xef' is not one of the letters a..z"),
+        ("give up", "' ' is not"),
+        ("x\x1b[2J\n", r"'\x1b' is not"),
+        ("\udcff", r"'\udcff' is not"),
+        ("", "at least one letter"),
+        ("a" * 25, "25 letters; a word has at most 24"),
+        ("é" * 10**5, "is not"),
+    ],
+)
+def test_a_word_that_cannot_be_used_is_named(
+    run: str, capsys: pytest.CaptureFixture[str], word: str, part: str
+) -> None:
+    assert convert.main([run, "walk", word, "--to", "past"]) == 2
+    message = one_line(capsys)
+    assert part in message and len(message) < 300 and message.isascii()
+
+
+def test_bad_words_are_counted(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert.main([run, "a1", "b2", "c3", "ok", "--to", "past"]) == 2
+    assert "'a1'" in (message := one_line(capsys)) and "(and 2 more such words)" in message
+
+
+def test_a_bad_run_directory_is_named(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert.main([str(tmp_path / "none"), "walk", "--to", "past"]) == 2
+    assert "no such run directory" in one_line(capsys)
+    (tmp_path / "model.json").write_text("{}")
+    weights = Path(run, "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(weights[:-3])
+    assert convert.main([str(tmp_path), "walk", "--to", "past"]) == 2
+    assert "weights.safetensors: is damaged" in one_line(capsys)
+
+
+# --- Standard input ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["walk\nsend\n", "walk\nsend", "\ufeffwalk\r\nsend \r\n\n\n"])
+def test_words_come_from_standard_input(
+    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert convert.main([run, "walk", "send", "--to", "past"]) == 0
+    wanted = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert convert.main([run, "--to", "past"]) == 0
+    assert capsys.readouterr().out == wanted
+
+
+def test_there_is_a_line_for_every_word_of_a_long_list(
+    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["walk", "a", "internationalize"] * 200
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(words)))
+    assert convert.main([run, "--to", "past"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(words)
+    assert lines == lines[:3] * 200
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [(b"walk\n\nsend\n", "an empty line"), (b"", "no words"), (b"\n\n", "no words")],
+)
+def test_unusable_standard_input_is_one_line(
+    run: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    part: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    assert convert.main([run, "--to", "past"]) == 2
+    assert part in one_line(capsys)
+
+
+def test_standard_input_that_is_not_text_is_one_line(
+    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
+    assert convert.main([run, "--to", "past"]) == 2
+    assert "standard input is not UTF-8" in one_line(capsys)
+
+
+def test_a_terminal_is_not_waited_for(
+    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert convert.main([run, "--to", "past"]) == 2
+    assert "no words" in one_line(capsys)
+
+
+# --- The tense of a word -----------------------------------------------------------------------
+
+
+def test_endings_decide_where_the_model_has_no_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Indifferent:
+        """Finds every word equally likely under every tense."""
+
+        def encode(self, *_: object) -> object:
+            return type("Code", (), {"mean": None})
+
+        def reconstruction(self, code: object, tense: torch.Tensor, _: object) -> torch.Tensor:
+            return torch.zeros(len(tense))
+
+    words = {
+        "walk": 0, "walks": 1, "walking": 2, "walked": 3, "sent": 0, "bring": 0, "shed": 0,
+        "miss": 0, "bus": 0, "has": 1, "is": 1, "does": 1, "being": 2, "dying": 2, "tied": 3,
+        "dyed": 3, "need": 0, "used": 3, "x": 0, "s": 0, "ing": 0, "ed": 0,
+    }  # fmt: skip
+    model = Indifferent()
+    assert infer_tenses(model, list(words)) == list(words.values())  # type: ignore[arg-type]
+
+
+def test_the_model_decides_what_endings_leave_open(model: ConditionalVAE) -> None:
+    words = ["send", "sent", "drank", "put", "need"]
+    packed = words_to_tensor(words)
+    losses = []
+    for tense in (0, 3):
+        tenses = torch.full((len(words),), tense)
+        code = model.encode(packed.symbols, packed.lengths, tenses).mean
+        losses.append(model.reconstruction(code, tenses, packed.symbols))
+    likelier = torch.stack(losses).argmin(dim=0) * 3
+    found = infer_tenses(model, words)
+    assert [tense for tense in found if tense in (0, 3)] == found == likelier.tolist()
+
+
+def test_the_tense_of_a_word_does_not_depend_on_its_neighbours(model: ConditionalVAE) -> None:
+    words = ["send", "internationalized", "a", "walks"]
+    assert infer_tenses(model, words) == [infer_tenses(model, [word])[0] for word in words]
+
+
+# --- The process -------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cvae.convert", *arguments]
+
+
+def test_help_and_wrong_words_do_not_wait_for_torch(run: str) -> None:
+    program = (
+        "import sys; from cvae import convert\n"
+        "assert convert.main([sys.argv[1], 'W', '--to', 'past']) == 2\n"
+        "try: convert.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, run], check=True, capture_output=True)
+
+
+def test_a_reader_that_leaves_ends_it_cleanly(run: str, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.write_text("walk\n" * 3000)
+    with words.open() as source, subprocess.Popen(
+        command(run, "--to", "past", "-v"),
+        stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has this device")
+def test_a_full_disk_is_one_line(run: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(run, "walk", "--to", "past"), stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"cvae.convert: cannot write: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_an_interrupt_ends_it_cleanly(run: str) -> None:
+    program = (
+        "import sys; from cvae import convert; print('ready', flush=True)\n"
+        "sys.exit(convert.main([sys.argv[1], '--to', 'past']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, run],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.5)  # until it waits for standard input
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == b""
