@@ -2,7 +2,7 @@
 
 Every file is written to a temporary name beside it, flushed to disk and renamed, so a reader or
 a killed process never sees half of one. Tensors are stored as safetensors and settings as JSON:
-nothing that is read here can run code, and nothing is allocated on the word of a file alone.
+nothing that is read here can run code, or make the reader take far more memory than the file.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from cvae.model import ConditionalVAE, ModelError, build_model
 
@@ -250,8 +251,8 @@ class RunDirectory:
     def load_model(self, device: torch.device | str = "cpu") -> ConditionalVAE:
         """Rebuild the network that ``write_model`` was given, in evaluation mode.
 
-        Memory is taken only after the settings have been found to fit the tensors in the file;
-        torch's global random state is left as it was.
+        Settings cannot make it take much more memory than the tensors in the file do. Torch's
+        global random state is left as it was.
 
         Raises:
             RunDirectoryError: if a file is missing, damaged, or does not fit the other.
@@ -259,17 +260,20 @@ class RunDirectory:
         path = self._existing(WEIGHTS, "the run has not ended, or this is no run directory")
         state, metadata = _read_tensors(path)
         config = self._model_config(metadata)
+        stored = sum(tensor.numel() for tensor in state.values())
         try:
-            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-                expected = build_model(**config).state_dict()
+            with (
+                torch.random.fork_rng(devices=[]),
+                warnings.catch_warnings(action="ignore"),
+                _Budget(2 * stored),
+            ):
+                model = build_model(**config)
         except (ModelError, TypeError, RuntimeError, ValueError) as error:
             raise RunDirectoryError(
                 f"{self.path / MODEL}: describes no network of this version ({_one_line(error)}); "
                 "train again, or use the version that made it"
             ) from error
-        _check_fit(path, state, expected)
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(**config)
+        _check_fit(path, state, model.state_dict())
         model.load_state_dict(state)
         return model.to(device).eval()
 
@@ -485,6 +489,29 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
     if metadata is not None and not isinstance(metadata, dict):
         raise RunDirectoryError(f"{path}: is damaged (its metadata is no object); run again")
     return tensors, metadata
+
+
+class _Budget(TorchFunctionMode):
+    """Refuses to make tensors once they would hold more than ``most`` numbers in all.
+
+    A network on torch's meta device would need no memory at all, but operations there import
+    torch's compiler: seconds, at every start of a program that loads a model.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.randn, torch.zeros, torch.ones):
+            # The same call without memory tells the size, however it was written.
+            self.left -= torch.empty(*args, **{**kwargs, "device": "meta"}).numel()
+            if self.left < 0:
+                raise ModelError(f"the network would be larger than the one in {WEIGHTS}")
+        return func(*args, **kwargs)
 
 
 def _checked_config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
