@@ -69,7 +69,7 @@ def curves(metrics_rows: Sequence[Row]) -> bytes:
         _draw(axes, panel, metrics_rows, epochs)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
     picture = io.BytesIO()
     # Without the version that matplotlib would add, the same rows give the same file.
     figure.savefig(picture, format="png", metadata={"Software": None})
