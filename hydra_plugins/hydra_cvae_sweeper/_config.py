@@ -83,6 +83,9 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    # Values that a grid takes from an interval(...), its ends among them.
+    grid_points: int = 3
+
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
 

@@ -31,7 +31,7 @@ from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
 from ._progress import ResultsFile, best_of, trial_line, write_whole
-from ._space import Grid, Space, make_space, quoted
+from ._space import Grid, Space, make_space, quoted, spaced
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage
 from .launcher import LocalLauncher, usable_cores
@@ -120,16 +120,16 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
         if target.rpartition(".")[2] != "GridSampler":
             return None
+        points = max(2, int(self.settings["grid_points"]))
+        return Grid(
+            {key: self._grid_values(kind, points) for key, kind in self.space.distributions.items()}
+        )
+
+    def _grid_values(self, distribution: BaseDistribution, points: int) -> list[Any]:
         try:
-            choices = {
-                key: self._to_grid_sampler_choices(distribution)
-                for key, distribution in self.space.distributions.items()
-            }
-        except ValueError as error:
-            raise SweepError(
-                "a grid needs choice(...) or range(...) for every varied key, not interval(...)"
-            ) from error
-        return Grid(choices)
+            return list(self._to_grid_sampler_choices(distribution))
+        except ValueError:  # an interval, which the stock plugin refuses
+            return spaced(distribution, points)
 
     def _check_composition(self) -> None:
         """Let a misspelt key end the sweep now and not as a row of failed trials."""

@@ -178,6 +178,8 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
             connection.send(("warning", text))
         connection.send(("ready",))
         _Server(connection, run).loop()
+    except BrokenPipeError:
+        pass  # the sweep has ended before it could hear; it will have said why
     except BaseException:
         traceback.print_exc()
     finally:

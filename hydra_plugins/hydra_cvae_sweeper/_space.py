@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,8 +90,21 @@ def _first(distribution: BaseDistribution) -> Any:
     return getattr(distribution, "low")  # noqa: B009 - every other class has one, the base none
 
 
+def spaced(distribution: BaseDistribution, points: int) -> list[Any]:
+    """Values of an interval at equal distances, or equal ratios where it is logarithmic."""
+    low, high = (float(getattr(distribution, name)) for name in ("low", "high"))
+    is_log = getattr(distribution, "log", "Log" in type(distribution).__name__)
+    shares = [index / (points - 1) for index in range(points)]
+    # Both ends exactly: a power may miss them by a rounding, and lie outside.
+    inner = [low * (high / low) ** s if is_log else low + (high - low) * s for s in shares[1:-1]]
+    values = [low, *inner, high]
+    if "Int" in type(distribution).__name__:
+        return sorted({round(value) for value in values})
+    return values
+
+
 class Grid:
-    """All points of a discrete space, in the order of the command line.
+    """All points of a discrete space, in an order whose beginning is spread over all of it.
 
     Not Optuna's GridSampler: that one marks points as visited that were given to a retried
     trial, refuses choices that cannot be sorted, and draws points in random order.
@@ -112,8 +125,20 @@ class Grid:
         return next((point for point in self if self._name(point) not in seen), None)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for values in itertools.product(*self._choices.values()):
-            yield dict(zip(self._choices, values, strict=True))
+        """Steps of a golden section: no number of trials leaves a large part untouched."""
+        size = len(self)
+        step = max(1, round(size * 0.618034))
+        while math.gcd(step, size) != 1:
+            step += 1
+        for count in range(size):
+            yield self._point(count * step % size)
+
+    def _point(self, index: int) -> dict[str, Any]:
+        point = {}
+        for key, values in reversed(self._choices.items()):
+            index, position = divmod(index, len(values))
+            point[key] = values[position]
+        return {key: point[key] for key in self._choices}
 
     def _name(self, point: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(repr(point.get(key)) for key in self._choices)

@@ -55,6 +55,8 @@ class LocalLauncher(Launcher):
         self.config = config
         # Resolve `${now:}` here, so that every job agrees on it.
         self.sweep_dir = str(config.hydra.sweep.dir)
+        # Here, for the stock sweeper too: SQLite makes a file, but no directory for it.
+        Path(self.sweep_dir).mkdir(parents=True, exist_ok=True)
         self.nursery = Nursery(self._run, self.preload, self.threads)
 
     def start(self, key: int, overrides: Sequence[str], number: int) -> None:
@@ -73,7 +75,6 @@ class LocalLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run a batch, `n_jobs` at a time, and return when all have ended."""
-        Path(self.sweep_dir).mkdir(parents=True, exist_ok=True)
         todo = list(range(len(job_overrides)))
         outcomes: dict[int, Outcome] = {}
         running = 0

@@ -55,10 +55,10 @@ class Standin:
         assert process.returncode == code, output
         return output
 
-    def study(self, name: str = "standin") -> optuna.study.Study:
+    def study(self, name: str = "standin", file: str = "study.db") -> optuna.study.Study:
         """The study as anyone would load it."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        return optuna.load_study(study_name=name, storage=f"sqlite:///{self.directory}/study.db")
+        return optuna.load_study(study_name=name, storage=f"sqlite:///{self.directory}/{file}")
 
     def trials(self) -> list[FrozenTrial]:
         return self.study().trials

@@ -31,7 +31,7 @@ from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
-from hydra_plugins.hydra_cvae_sweeper._space import Grid, override_text
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, override_text, spaced
 from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -62,6 +62,24 @@ def test_a_grid_gives_every_point_once() -> None:
     while (point := grid.next(taken)) is not None:
         taken.append(point)
     assert taken == list(grid) and len(taken) == len(grid) == 6
+    assert len({repr(point) for point in taken}) == 6
+
+
+def test_the_beginning_of_a_grid_is_spread_over_all_of_it() -> None:
+    grid = Grid({key: range(3) for key in "abcde"})
+    begun = [point for point, _ in zip(grid, range(12), strict=False)]
+    assert all({point[key] for point in begun} == {0, 1, 2} for key in "abcde")
+
+
+def test_an_interval_in_a_grid() -> None:
+    suggest = optuna.create_study().ask()
+    suggest.suggest_float("linear", 0.0, 1.0)
+    suggest.suggest_float("log", 0.01, 1.0, log=True)
+    suggest.suggest_int("whole", 1, 100, log=True)
+    found = {key: spaced(kind, 3) for key, kind in suggest.distributions.items()}
+    assert found["linear"] == [0.0, 0.5, 1.0]
+    assert found["log"] == pytest.approx([0.01, 0.1, 1.0])
+    assert found["whole"] == [1, 10, 100]
 
 
 # --- storage ---------------------------------------------------------------------------------
