@@ -1,0 +1,59 @@
+"""The table in docs/architecture.md is true: no module imports one that stands below it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def table() -> dict[str, str]:
+    """Module to the last column of its row, in the table's order; programs share a row."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    rows: dict[str, str] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 3:
+            rows.update(dict.fromkeys(re.findall(r"`(\w+)`", cells[0]), cells[2]))
+    return rows
+
+
+def imports_of(module: str) -> set[str]:
+    tree = ast.parse((REPOSITORY / "cvae" / f"{module}.py").read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "cvae":
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cvae."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found.update(
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("cvae.")
+            )
+    return found
+
+
+def test_every_module_has_its_row() -> None:
+    modules = {path.stem for path in (REPOSITORY / "cvae").glob("*.py")} - {"__init__"}
+    assert modules == set(table())
+
+
+@pytest.mark.parametrize("module", list(table()))
+def test_a_module_imports_only_what_its_row_allows(module: str) -> None:
+    rows = table()
+    order = list(rows)
+    found = imports_of(module)
+    assert all(order.index(name) < order.index(module) for name in found), found
+    if rows[module] not in ("all above", "as needed"):
+        assert found <= set(re.findall(r"`(\w+)`", rows[module]))
+
+
+def test_the_sweeper_knows_nothing_of_the_application() -> None:
+    for path in (REPOSITORY / "hydra_plugins").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) cvae\b", path.read_text(), flags=re.MULTILINE), (
+            path
+        )
