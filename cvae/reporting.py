@@ -93,7 +93,8 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         f"BLEU-4               {shown('bleu4', 4)}  "
         f"on the ten pairs, exact match {shown('exact_match')}",
         f"Gaussian score       {shown('gaussian_score')}  "
-        f"over {table['gaussian_draws']:.0f} draws, 95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
+        f"over {table['gaussian_draws']:.0f} draws, "
+        f"95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
         f"distinct rows hit    {table['gaussian_distinct']:.0f}",
         f"novel and real       {shown('novel_real_share')}  of generated paradigms that are no "
         "training row",
