@@ -122,7 +122,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _known_keys() -> list[str]:
-    keys = [*config_rules.GROUPS, *config_rules.SECTIONS, *config_rules.TOP, "experiment", "debug", "sweep"]
+    keys = [
+        *config_rules.GROUPS,
+        *config_rules.SECTIONS,
+        *config_rules.TOP,
+        "experiment",
+        "debug",
+        "sweep",
+    ]
     keys += [f"{name}.{key}" for name, node in config_rules.SECTIONS.items() for key in node]
     keys += [
         f"{group}.{key}"
