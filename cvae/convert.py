@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from cvae.alphabet import LETTERS, MAX_WORD_LENGTH, TENSES, decode
+from cvae.alphabet import LETTERS, MAX_WORD_LENGTH, TENSES
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -187,18 +187,15 @@ def conversions(
     """
     import torch
 
-    from cvae.batches import words_to_tensor
+    from cvae import evaluation
 
     for start in range(0, len(words), _BATCH):
         batch = words[start : start + _BATCH]
         known = [source_tense] * len(batch) if source_tense is not None else None
         tenses = known or infer_tenses(model, batch)
-        packed = words_to_tensor(batch)
-        with torch.no_grad():
-            code = model.encode(packed.symbols, packed.lengths, torch.tensor(tenses)).mean
-            predicted = model.greedy(code, torch.full((len(batch),), target_tense))
-        for word, tense, symbols in zip(batch, tenses, predicted.tolist(), strict=True):
-            yield word, tense, decode(symbols)
+        wanted = [(word, tense, target_tense) for word, tense in zip(batch, tenses, strict=True)]
+        predicted = evaluation.convert(model, wanted, torch.device("cpu"))
+        yield from zip(batch, tenses, predicted, strict=True)
 
 
 def infer_tenses(model: ConditionalVAE, words: Sequence[str]) -> list[int]:

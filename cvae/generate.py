@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cvae.alphabet import TENSES, decode
+from cvae.alphabet import TENSES
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -96,17 +96,13 @@ def paradigms(model: ConditionalVAE, count: int, seed: int) -> Iterator[tuple[st
     """
     import torch
 
+    from cvae import evaluation
+
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, count, _BATCH):
         # Always a whole batch, since torch fills tensors of another size in another order.
         z = torch.randn(_BATCH, model.latent_size, generator=generator)[: count - start]
-        with torch.no_grad():
-            code = model.code_of_latent(z)
-            columns = [
-                [decode(row) for row in model.greedy(code, torch.full((len(z),), tense)).tolist()]
-                for tense in range(len(TENSES))
-            ]
-        yield from zip(*columns, strict=True)
+        yield from evaluation.generate(model, z, torch.device("cpu"))
 
 
 # --- Output ------------------------------------------------------------------------------------
