@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,10 @@ class Book:
             trial.set_user_attr("owner", self._me._asdict())
         self._live.add(trial.number)
         return self._new_claim(trial)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within: sample a trial's keys against one view of the study; only for that."""
+        return self._storage.snapshot(self.study._storage)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
         """Store where the trial runs and with which overrides, for whoever reads the study."""

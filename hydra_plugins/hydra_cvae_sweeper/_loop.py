@@ -279,11 +279,12 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             if claim is None:
                 return None
             self.claims[claim.number] = claim
-            for key, distribution in self.space.distributions.items():
-                claim.trial._suggest(key, distribution)
-            for key, distribution in self.space.following(claim.trial.params):
-                claim.trial._suggest(key, distribution)
-            self._extend(claim)
+            with self.book.snapshot():
+                for key, distribution in self.space.distributions.items():
+                    claim.trial._suggest(key, distribution)
+                for key, distribution in self.space.following(claim.trial.params):
+                    claim.trial._suggest(key, distribution)
+                self._extend(claim)
         except (ValueError, NotImplementedError) as error:
             if isinstance(error, SweepError):
                 raise

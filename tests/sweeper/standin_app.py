@@ -67,7 +67,11 @@ def main(cfg: DictConfig) -> Any:
         file.write(f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\n")
     print(f"printed by {cfg.x}")
     (directory / "environment.txt").write_text(
-        "".join(f"{k}={v}\n" for k, v in sorted(os.environ.items()) if k.startswith("CVAE_"))
+        "".join(
+            f"{k}={v}\n"
+            for k, v in sorted(os.environ.items())
+            if k.startswith(("CVAE_", "SLURM_JOB_ID"))
+        )
     )
     if cfg.steps:
         report_progress(cfg)
