@@ -40,6 +40,7 @@ class Claim:
     resume_from: list[str]
     began: float
     directory: str = ""
+    overrides: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Book:
                 return None
             if self.grid is not None and not self._queue_point(self.grid, trials):
                 return None
-            trial = self.study.ask()
+            with self.snapshot():  # nobody else can have changed it since
+                trial = self.study.ask()
             trial.set_user_attr("owner", self._me._asdict())
         self._live.add(trial.number)
         return self._new_claim(trial)
@@ -99,7 +101,7 @@ class Book:
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
         """Store where the trial runs and with which overrides, for whoever reads the study."""
-        claim.directory = directory
+        claim.directory, claim.overrides = directory, overrides
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
         self._share(claim)

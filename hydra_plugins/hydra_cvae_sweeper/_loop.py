@@ -324,8 +324,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             variables["CVAE_RESUME_FROM"] = os.pathsep.join(claim.resume_from)
         settings = [f"++hydra.job.env_set.{key}={quoted(text)}" for key, text in variables.items()]
         subdir = f"hydra.sweep.subdir={os.path.basename(claim.directory)}"
-        task = self.space.overrides(claim.trial.params)
-        return [*task, *self.storage_overrides, subdir, *settings]
+        return [*claim.overrides, *self.storage_overrides, subdir, *settings]
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         trials = self._patiently(lambda: self.book.finish(claim, outcome))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import time
@@ -33,6 +34,12 @@ _SQLITE_SECONDS = 60
 _CONNECT_SECONDS = 10
 _POLL_SECONDS = 0.01
 _STOPPING_SECONDS = 5.0
+_READ = "read_trials_from_remote_storage"  # a method of Optuna 2's storages
+_FEW = 8  # trials that are read one by one
+_NEW = sqlalchemy.text(
+    "SELECT trial_id FROM trials WHERE study_id = :study AND trial_id > :highest"
+)
+_COUNT = sqlalchemy.text("SELECT count(*) FROM trials WHERE study_id = :study")
 
 
 class StudyStorage:
@@ -90,7 +97,7 @@ class StudyStorage:
             raise SweepError(
                 f"hydra.sweeper.storage {self.shown}: its driver is not installed"
             ) from error
-        return optuna.storages.get_storage(backend)
+        return lean(optuna.storages.get_storage(backend))
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -108,18 +115,17 @@ class StudyStorage:
     def snapshot(self, storage: optuna.storages.BaseStorage) -> Iterator[None]:
         """Within: one view of the other trials. Optuna 2 reads them anew for each sampled key.
 
-        That is nine statements a key, each over all trials; later versions read once by
-        themselves.
+        Later versions read once by themselves.
         """
-        name = "read_trials_from_remote_storage"
-        if not hasattr(storage, name):
+        former = vars(storage).get(_READ)
+        if former is None:
             yield
             return
-        vars(storage)[name] = lambda _: None  # hides the class's method
+        vars(storage)[_READ] = lambda _: None
         try:
             yield
         finally:
-            del vars(storage)[name]
+            vars(storage)[_READ] = former
 
     def _engine_settings(self) -> dict[str, Any]:
         if self._path is not None:
@@ -142,6 +148,43 @@ class StudyStorage:
         with engine.connect() as connection:
             connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
             yield
+
+
+def lean(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
+    """Let Optuna 2 read only the trials that can have changed, as later versions do.
+
+    It lists all trials at every look, so that a trial's cost would grow with the study.
+    """
+    read_all = getattr(storage, _READ, None)
+    if read_all is None:
+        return storage
+    backend = vars(storage)["_backend"]
+    read = functools.partial(_read_changed, storage, backend, read_all)
+    vars(storage)[_READ] = read  # hides the class's method
+    return storage
+
+
+def _read_changed(cache: Any, backend: Any, read_all: Callable[[int], None], study_id: int) -> None:
+    study = cache._studies.get(study_id)
+    if study is None or not study.trials:
+        read_all(study_id)
+        return
+    known = study.trials.values()
+    highest = max(trial._trial_id for trial in known)
+    settled = study.owned_or_finished_trial_ids
+    unsettled = [trial._trial_id for trial in known if trial._trial_id not in settled]
+    with backend.engine.connect() as connection:
+        of_study = {"study": study_id, "highest": highest}
+        new = [row[0] for row in connection.execute(_NEW, of_study)]
+        total = connection.execute(_COUNT, of_study).scalar()
+    # The count finds what was committed late, under a lower id than one already seen.
+    if total != len(study.trials) + len(new) or len(new) + len(unsettled) > _FEW:
+        read_all(study_id)
+        return
+    trials = [backend.get_trial(trial_id) for trial_id in [*unsettled, *new]]
+    with cache._lock:
+        cache._add_trials_to_cache(study_id, trials)
+        settled.update(trial._trial_id for trial in trials if trial.state.is_finished())
 
 
 def _parse(url: str | None) -> URL | None:
