@@ -2,11 +2,16 @@
 
     python benchmarks/sweep_scale.py --trials 50
     python benchmarks/sweep_scale.py --trials 10000 --json scale.json
-    python benchmarks/sweep_scale.py --trials 1000 --storage postgresql+psycopg2://USER@HOST/DB
+    python benchmarks/sweep_scale.py --trials 60 --begun 9940
+    SCALE_STORAGE=postgresql+psycopg2://USER@HOST/DB python benchmarks/sweep_scale.py --trials 50
+
+`--begun` fills the study with copies of twenty real trials first, so that the cost of a trial in a
+large study is measured in minutes. A database of your own is for this measurement alone: it keeps
+the study.
 
 It sweeps the stand-in application of tests/sweeper, whose trials add two numbers, and watches the
 coordinator (the process that asks, tells and writes the results) from outside. Linux only: it
-reads /proc. The database may hold other studies; only what this sweep adds is counted.
+reads /proc.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ import sqlalchemy
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "tests" / "sweeper" / "standin_app.py"
+_SEED_TRIALS = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,15 +49,21 @@ def main() -> int:
     """Run one sweep and print what it cost."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="sweep-scale-") as folder:
-        storage = options.storage or f"sqlite:///{folder}/study.db"
+        storage = os.environ.get("SCALE_STORAGE") or f"sqlite:///{folder}/study.db"
         before = database_bytes(storage)
-        samples = watch(command(options, folder), Path(folder), storage, options.trials)
+        if options.begun:
+            watch(command(options, folder, _SEED_TRIALS), Path(folder), storage)
+            fill(storage, f"scale-{os.path.basename(folder)}", options.begun)
+        total = options.begun + options.trials
+        samples = watch(command(options, folder, total), Path(folder), storage)
         found = {
-            "command": " ".join(["python", "benchmarks/sweep_scale.py", *_without_secret()]),
+            "command": " ".join(["python", "benchmarks/sweep_scale.py", *sys.argv[1:]]),
             "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
             "database": sqlalchemy.engine.make_url(storage).get_backend_name(),
             "sampler": options.sampler,
             "n_jobs": options.jobs,
+            "begun": options.begun,
+            "study_trials": total,
             "database_bytes": database_bytes(storage) - before,
             "directories": directories(Path(folder) / "sweep"),
             **summary(samples),
@@ -64,24 +76,54 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=50, help="trials of the study")
+    parser.add_argument("--trials", type=int, default=50, help="trials to run")
+    parser.add_argument("--begun", type=int, default=0, help="trials the study has before that")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--sampler", default="tpe_parallel", help="tpe_parallel, random, ...")
-    parser.add_argument("--storage", help="a database's URL; default: a new SQLite file")
     parser.add_argument("--json", type=Path, help="file that takes the figures")
     options = parser.parse_args()
     if options.trials < 20:
         parser.error("--trials must be at least 20: growth is read from ten parts of the sweep")
+    if 0 < options.begun < _SEED_TRIALS:
+        parser.error(f"--begun must be 0 or at least {_SEED_TRIALS}")
     return options
 
 
-def _without_secret() -> list[str]:
-    """The arguments as typed, but without the database's URL."""
-    words = sys.argv[1:]
-    return ["URL" if "://" in word and "=" not in word.split("://")[0] else word for word in words]
+def fill(storage: str, name: str, total: int) -> None:
+    """Copy the study's finished trials, row by row, until it has so many."""
+    engine = sqlalchemy.create_engine(storage)
+    tables = sqlalchemy.MetaData()
+    tables.reflect(bind=engine)
+    studies, trials = tables.tables["studies"], tables.tables["trials"]
+    children = [table for table in tables.tables.values() if _is_part_of_trial(table)]
+    with engine.begin() as connection:
+        study = connection.execute(
+            sqlalchemy.select(studies.c.study_id).where(studies.c.study_name == name)
+        ).scalar()
+        query = sqlalchemy.select(trials).where(trials.c.study_id == study)
+        begun = [dict(row) for row in connection.execute(query).mappings()]
+        copies: list[tuple[int, int]] = []
+        for number in range(len(begun), total):
+            origin = begun[number % len(begun)]
+            row = {key: value for key, value in origin.items() if key != "trial_id"}
+            made = connection.execute(trials.insert().values({**row, "number": number}))
+            copies.append((origin["trial_id"], made.inserted_primary_key[0]))
+        for table in children:
+            rows: dict[int, list[dict[str, Any]]] = {}
+            own = {column.name for column in table.primary_key}
+            for row in connection.execute(sqlalchemy.select(table)).mappings():
+                kept = {key: value for key, value in row.items() if key not in own}
+                rows.setdefault(row["trial_id"], []).append(kept)
+            more = [{**row, "trial_id": new} for old, new in copies for row in rows.get(old, [])]
+            if more:
+                connection.execute(table.insert(), more)
 
 
-def command(options: argparse.Namespace, folder: str) -> list[str]:
+def _is_part_of_trial(table: sqlalchemy.Table) -> bool:
+    return table.name != "trials" and "trial_id" in table.c
+
+
+def command(options: argparse.Namespace, folder: str, total: int) -> list[str]:
     """The sweep; its six keys are as many as the default study of the real application has."""
     return [
         sys.executable,
@@ -95,14 +137,14 @@ def command(options: argparse.Namespace, folder: str) -> list[str]:
         "two=choice(false,0)",
         "seconds=0",
         f"hydra/sweeper/sampler={options.sampler}",
-        f"hydra.sweeper.n_trials={options.trials}",
+        f"hydra.sweeper.n_trials={total}",
         f"hydra.sweeper.n_jobs={options.jobs}",
         f"hydra.sweeper.study_name=scale-{os.path.basename(folder)}",
         "hydra.sweeper.storage=${oc.env:SCALE_STORAGE}",
     ]
 
 
-def watch(words: list[str], folder: Path, storage: str, trials: int) -> list[Sample]:
+def watch(words: list[str], folder: Path, storage: str) -> list[Sample]:
     """Run the sweep; samples from the first finished trial to the last."""
     environment = {
         **os.environ,
@@ -110,6 +152,8 @@ def watch(words: list[str], folder: Path, storage: str, trials: int) -> list[Sam
         "SCALE_STORAGE": storage,
         "OMP_NUM_THREADS": "1",
     }
+    log = folder / "sweep" / "sweep.log"
+    earlier = _finished(log)
     samples: list[Sample] = []
     began = time.monotonic()
     with open(folder / "output.txt", "w+") as output:
@@ -117,20 +161,23 @@ def watch(words: list[str], folder: Path, storage: str, trials: int) -> list[Sam
             words, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         while process.poll() is None:
-            sample = _sample(process.pid, folder / "sweep" / "sweep.log", began)
+            sample = _sample(process.pid, _finished(log) - earlier, began)
             if sample is not None and (not samples or sample.trials > samples[-1].trials):
                 samples.append(sample)
             time.sleep(0.05)
         output.seek(0)
         text = output.read()
-    if process.returncode != 0 or not samples or samples[-1].trials < trials - 5:
+    if process.returncode != 0 or not samples:
         sys.exit(f"the sweep ended with code {process.returncode}:\n{text[-2000:]}")
     return samples
 
 
-def _sample(pid: int, log: Path, began: float) -> Sample | None:
+def _finished(log: Path) -> int:
+    return log.read_bytes().count(b" complete ") if log.exists() else 0
+
+
+def _sample(pid: int, trials: int, began: float) -> Sample | None:
     try:
-        trials = log.read_bytes().count(b" complete ")
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -161,6 +208,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
     return {
         "trials": last.trials,
         "seconds": round(last.wall, 1),
+        "seconds_to_first": round(first.wall, 1),
         "rss_mib": {"start": round(first.rss, 1), "end": round(last.rss, 1)},
         "parts": parts,
     }
@@ -190,19 +238,22 @@ def directories(sweep: Path) -> dict[str, int]:
 
 def report(found: dict[str, Any]) -> str:
     """The figures in words."""
-    trials, parts = found["trials"], found["parts"]
+    parts, study, begun = found["parts"], found["study_trials"], found["begun"]
     cpu = [part["cpu_ms"] for part in parts]
-    rss = found["rss_mib"]
+    run = study - begun + (_SEED_TRIALS if begun else 0)
+    rss, files = found["rss_mib"], found["directories"]
+    before = f" after {begun}" if begun else ""
     lines = [
-        f"{trials} trials on {found['database']}, {found['sampler']}, {found['n_jobs']} at once: "
-        f"{found['seconds']:.0f} s",
-        f"database: {found['database_bytes']:,} bytes, {found['database_bytes'] / trials:.0f} "
+        f"{study - begun} trials{before} on {found['database']}, {found['sampler']}, "
+        f"{found['n_jobs']} at once: {found['seconds']:.0f} s, of which "
+        f"{found['seconds_to_first']:.1f} s to the end of the first",
+        f"database: {found['database_bytes']:,} bytes, {found['database_bytes'] / study:.0f} "
         "a trial",
-        f"directories: {found['directories']['files'] / trials:.1f} files a trial, "
-        f"{found['directories']['bytes_on_disk'] / trials:.0f} bytes on disk a trial",
+        f"directories: {files['files'] / run:.1f} files a trial, {files['bytes'] / run:.0f} bytes, "
+        f"{files['bytes_on_disk'] / run:.0f} on disk",
         f"coordinator memory: {rss['start']} MiB at the first trial, {rss['end']} MiB at the last",
-        f"coordinator CPU: {statistics.mean(cpu):.1f} ms a trial; first tenth {cpu[0]}, last tenth "
-        f"{cpu[-1]} ({cpu[-1] / max(cpu[0], 0.01):.1f} times)",
+        f"coordinator CPU: {statistics.mean(cpu):.0f} ms a trial, tenths {min(cpu)} to {max(cpu)}; "
+        f"last tenth {cpu[-1] / max(cpu[0], 0.01):.1f} times the first",
         "tenths, CPU ms a trial: " + " ".join(str(value) for value in cpu),
         "tenths, wall ms a trial: " + " ".join(str(part["wall_ms"]) for part in parts),
     ]
