@@ -21,6 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cvae import config as config_rules
 
+# Holds the database's URL and password; named in configs/storage/postgresql.yaml.
+_STORAGE_VARIABLE = "CVAE_STORAGE_URL"
+
 
 def config_directory() -> Path:
     """The configs: beside the package in a source checkout, inside it once installed."""
@@ -109,6 +112,12 @@ def _one_line(error: Exception) -> str:
             f"did you mean {near[0]}?" if near else f"known: {', '.join(config_rules.GROUPS)}, ..."
         )
         return f"{key}: there is no such key; {hint} (python -m cvae.run --cfg job shows all)"
+    variable = re.search(r"Environment variable '(\w+)' not found", text)
+    if variable and variable[1] == _STORAGE_VARIABLE:
+        return (
+            f"storage=postgresql needs the environment variable {_STORAGE_VARIABLE}; for example "
+            f"export {_STORAGE_VARIABLE}=postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE"
+        )
     missing = re.match(
         r"In '.*?': Could not find '(\S+)/(\S+)' Available options in '\S+': (.*)", text
     )
@@ -129,6 +138,7 @@ def _known_keys() -> list[str]:
         "experiment",
         "debug",
         "sweep",
+        "storage",
     ]
     keys += [f"{name}.{key}" for name, node in config_rules.SECTIONS.items() for key in node]
     keys += [

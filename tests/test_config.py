@@ -53,7 +53,7 @@ def test_every_yaml_opens_with_the_command_that_uses_it(group: str, member: str)
     assert text.startswith(f"# python -m cvae.run {group}={member}")
 
 
-@pytest.mark.parametrize("group", ["experiment", "debug"])
+@pytest.mark.parametrize("group", ["experiment", "debug", "storage"])
 def test_every_named_study_passes_the_check(group: str) -> None:
     for member in members(group):
         check(compose(f"{group}={member}"))
@@ -147,6 +147,14 @@ def test_a_missing_section_is_named() -> None:
         ),
         (["model.latent_size=-1"], "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         (["cyclical"], "Error parsing override 'cyclical'"),
+        (
+            ["storage=postgres"],
+            "storage=postgres: there is no such member; did you mean postgresql?",
+        ),
+        (
+            ["-m", "storage=postgresql", "sweep=seeds"],
+            "storage=postgresql needs the environment variable CVAE_STORAGE_URL; for example exp",
+        ),
     ],
 )
 def test_the_program_ends_with_one_line_and_leaves_nothing(
@@ -166,6 +174,45 @@ def test_the_program_ends_with_one_line_and_leaves_nothing(
     assert words in finished.stderr
     assert finished.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def sweeper_config(*overrides: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        config = hydra.compose("config", list(overrides), return_hydra_config=True)
+        found = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+@pytest.mark.parametrize("study", members("sweep"))
+def test_every_study_can_live_in_either_database(study: str) -> None:
+    names = ["hydra.sweeper.study_name=x"] if study == "base" else []
+    file = sweeper_config(f"sweep={study}", *names)
+    server = sweeper_config("storage=postgresql", f"sweep={study}", *names)
+    assert file.pop("storage") == "sqlite:///multirun/${hydra.sweeper.study_name}/study.db"
+    assert server.pop("storage") == "${oc.env:CVAE_STORAGE_URL}"
+    assert file == server, "nothing else depends on where the study is kept"
+
+
+def test_the_databases_password_is_neither_printed_nor_saved(tmp_path: Path) -> None:
+    secret = "s3cr3t-Passw0rd"
+    finished = subprocess.run(
+        [sys.executable, "-m", "cvae.run", "-m", "storage=postgresql",
+         "hydra.sweeper.storage_patience=0.1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin",
+             "CVAE_STORAGE_URL": f"postgresql+psycopg2://nobody:{secret}@127.0.0.1:9/none"},
+        timeout=90,
+    )  # fmt: skip
+    assert finished.returncode == 1, "nothing listens there"
+    assert secret not in finished.stdout + finished.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "${oc.env:CVAE_STORAGE_URL}" in next(
+        path.read_text() for path in files if path.name == "multirun.yaml"
+    )
+    assert not any(secret in path.read_text(errors="replace") for path in files)
 
 
 def test_a_config_error_does_not_wait_for_torch(tmp_path: Path) -> None:
