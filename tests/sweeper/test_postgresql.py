@@ -1,13 +1,18 @@
-"""Two workers on PostgreSQL, one of them killed: needs CVAE_TEST_POSTGRESQL, a database's URL."""
+"""Workers on PostgreSQL, one of them killed: needs CVAE_TEST_POSTGRESQL, a database's URL.
+
+Its user must be allowed to create databases; tests/sweeper/postgresql_server.sh starts a server.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 from standin import SPACE, Standin
 
@@ -16,17 +21,34 @@ URL = os.environ.get("CVAE_TEST_POSTGRESQL", "")
 pytestmark = pytest.mark.skipif(not URL, reason="CVAE_TEST_POSTGRESQL names no database")
 
 
-def test_two_workers_on_postgresql(standin: Standin) -> None:
-    name = f"study-{time.time_ns()}"
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A database of the test's own: another version of Optuna may have made the given one's tables.
+
+    Dropping it ends the connections that are left.
+    """
+    given = sqlalchemy.engine.make_url(URL)
+    name = f"cvae_test_{time.time_ns()}"
+    engine = sqlalchemy.create_engine(given, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    yield given.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+def test_two_workers_on_postgresql(standin: Standin, url: str) -> None:
+    name = "shared"
     command = (
         *SPACE, "hydra.sweeper.storage=${oc.env:CVAE_TEST_POSTGRESQL}", "seconds=0.3", "steps=2",
         f"hydra.sweeper.study_name={name}", "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=1",
         "hydra/sweeper/pruner=median",
     )  # fmt: skip
-    workers = [standin.start(*command, CVAE_TEST_POSTGRESQL=URL) for _ in range(3)]
+    workers = [standin.start(*command, CVAE_TEST_POSTGRESQL=url) for _ in range(3)]
 
     def trials() -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(study_name=name, storage=URL).trials
+        return optuna.load_study(study_name=name, storage=url).trials
 
     def owns_one(pid: int) -> bool:
         return any(
@@ -53,7 +75,7 @@ def test_two_workers_on_postgresql(standin: Standin) -> None:
     links = [trial.user_attrs["retry_of"] for trial in trials() if "retry_of" in trial.user_attrs]
     assert links == [trial.number for trial in trials() if trial.user_attrs.get("interrupted")]
     assert len(links) == 1
-    password = optuna.storages.RDBStorage(URL).engine.url.password
+    password = optuna.storages.RDBStorage(url).engine.url.password
     for path in standin.directory.rglob("*"):
         if path.is_file() and path.name != "environment.txt":  # which the stand-in dumps itself
             assert str(password) not in path.read_text(errors="replace")
