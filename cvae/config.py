@@ -141,6 +141,10 @@ class ConfigError(ValueError):
         self.faults = faults
         super().__init__("\n".join(faults))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[list[str]]]:
+        # A trial's error travels from another process; the default would pass the message.
+        return type(self), (self.faults,)
+
 
 def check(config: Mapping[str, Any]) -> None:
     """Check a resolved config.

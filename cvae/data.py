@@ -61,6 +61,10 @@ class DataError(ValueError):
         else:
             super().__init__("\n  ".join([f"{len(self.problems)} problems in the data:", *shown]))
 
+    def __reduce__(self) -> tuple[type[DataError], tuple[tuple[str, ...]]]:
+        # A trial's error travels from another process; the default would pass the message.
+        return type(self), (self.problems,)
+
 
 @dataclass(frozen=True)
 class Paradigm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,12 @@ def test_all_faults_come_at_once() -> None:
         "seed",
         "training.epochs",
     ]
+
+
+def test_the_faults_survive_the_way_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(ConfigError(["seed is -1", "data is missing"])))
+    assert error.faults == ["seed is -1", "data is missing"]
+    assert str(error) == "seed is -1\ndata is missing"
 
 
 def test_values_that_do_not_fit_each_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import warnings
 from pathlib import Path
@@ -359,3 +360,10 @@ def test_any_bytes_load_or_raise_a_data_error(content: bytes) -> None:
             else:
                 assert isinstance(dataset, Dataset)
                 assert all(word.isalpha() for word in words_of(dataset.train))
+
+
+@pytest.mark.parametrize("problems", [["a.txt: cannot be read"], ["a:1: short", "a:2: long"]])
+def test_the_problems_survive_the_way_from_another_process(problems: list[str]) -> None:
+    error = pickle.loads(pickle.dumps(DataError(problems)))
+    assert error.problems == tuple(problems)
+    assert str(error) == str(DataError(problems))
