@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Torch's threads would otherwise spin while they wait: beside any other busy process a step
     # then takes ten times as long. To be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The store is one for the process and only read from here on; Hydra copies it, deeply, for
+    # every group that --help lists and for every config that it composes.
+    ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
     try:
         _check_before_start(sys.argv[1:])
         _hydra_main()

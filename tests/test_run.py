@@ -62,6 +62,80 @@ def test_help(program: str, tmp_path: Path) -> None:
     assert f"cvae.{program}" in finished.stdout
 
 
+HEAVY = (
+    "torch",
+    "optuna",
+    "sqlalchemy",
+    "alembic",
+    "numpy",
+    "pandas",
+    "scipy",
+    "nltk",
+    "matplotlib",
+)
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "said"),
+    [
+        ("--help", 0, "teacher_forcing: constant, exponential"),
+        ("seed=x", 2, "error: seed is 'x'"),
+        ("training.epoch=3", 2, "did you mean training.epochs?"),
+        ("anneal=cyclic", 2, "did you mean cyclical?"),
+    ],
+)
+def test_an_answer_before_any_work_waits_for_no_heavy_import(
+    argument: str, code: int, said: str, tmp_path: Path
+) -> None:
+    program = (
+        "import json, sys\n"
+        "from cvae import run\n"
+        "try:\n"
+        f"    code = run.main([{argument!r}])\n"
+        "except SystemExit as exit:\n"
+        "    code = exit.code or 0\n"
+        "sys.stdout.flush()\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "print(json.dumps([code, heavy]))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert said in finished.stdout + finished.stderr
+    assert json.loads(finished.stdout.splitlines()[-1]) == [code, []]
+
+
+def test_help_is_hydras_own_text(tmp_path: Path) -> None:
+    """The program lets Hydra share what it would copy; without that the text is the same."""
+    plain = (
+        "import hydra, sys\n"
+        "from cvae.run import config_directory\n"
+        "sys.argv[1:] = ['--help']\n"
+        "config = str(config_directory())\n"
+        "hydra.main(version_base='1.3', config_path=config, config_name='config')(print)()\n"
+    )
+    commands = (["-c", plain], ["-m", "cvae.run", "--help"])
+    texts = [
+        subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+            timeout=60,
+            check=True,
+        ).stdout
+        for command in commands
+    ]
+    assert "== Config ==" in texts[0]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.slow
 def test_the_default_run_keeps_the_readmes_promise(tmp_path: Path) -> None:
     finished = run("anneal=cyclical", cwd=tmp_path, timeout=900)
