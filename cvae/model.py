@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cvae import recurrence
 from cvae.alphabet import EOS, MAX_WORD_LENGTH, PAD, SOS, SYMBOL_COUNT, TENSES
 
 OUTPUT_COUNT: Final = EOS + 1
@@ -55,6 +56,28 @@ def _last(outputs: Tensor, lengths: Tensor) -> Tensor:
     return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
 
 
+def _true_steps(
+    lstm: nn.LSTM,
+    symbols: nn.Embedding,
+    condition: Tensor | None,
+    state: recurrence.State,
+    inputs: Tensor,
+) -> Tensor:
+    """Outputs (batch, time, hidden) of an LSTM fed symbols (batch, time) and a condition.
+
+    On a CPU without the input half of its products; elsewhere by the fused call.
+    """
+    if inputs.device.type == "cpu":
+        gates = recurrence.known_gates(lstm, symbols, condition)
+        return recurrence.run(gates, state, inputs).transpose(0, 1)
+    embedded = symbols(inputs)
+    if condition is not None:
+        repeated = condition.unsqueeze(1).expand(-1, inputs.shape[1], -1)
+        embedded = torch.cat([embedded, repeated], dim=2)
+    hidden, cell = state
+    return lstm(embedded, (hidden.unsqueeze(0), cell.unsqueeze(0)))[0]  # type: ignore[no-any-return]
+
+
 class ReportEncoder(nn.Module):
     """The report's encoder: the tense stands in the initial hidden and cell state."""
 
@@ -75,11 +98,11 @@ class ReportEncoder(nn.Module):
     def forward(self, symbols: Tensor, lengths: Tensor, tense: Tensor) -> Gaussian:
         """Return q(z|x, c) of words (batch, time) and tenses (batch,)."""
         start = symbols.new_full((len(symbols), 1), SOS)
-        embedded = self.symbol_embedding(torch.cat([start, symbols], dim=1))
+        read = torch.cat([start, symbols], dim=1)
         condition = self.tense_embedding(tense)  # (batch, condition)
         zeros = condition.new_zeros(len(symbols), self.zeros_size)
-        state = torch.cat([zeros, condition], dim=1).unsqueeze(0)  # (1, batch, hidden)
-        outputs, _ = self.lstm(embedded, (state, state))
+        state = torch.cat([zeros, condition], dim=1)  # (batch, hidden)
+        outputs = _true_steps(self.lstm, self.symbol_embedding, None, (state, state), read)
         final = _last(outputs, lengths + 1)  # + 1: SOS stands in front
         return Gaussian(self.mean(final), self.logvar(final).clamp(*LOGVAR_RANGE))
 
@@ -111,44 +134,29 @@ class ReportDecoder(nn.Module):
         """Return logits (batch, time, 28); arguments as in ``ConditionalVAE.reconstruction``."""
         state = self._initial_state(code, tense)
         if forced is None:
-            return self.out(self.lstm(self.symbol_embedding(inputs), state)[0])  # type: ignore[no-any-return]
-        step_input = self.symbol_embedding(inputs[:, :1])
-        logits: list[Tensor] = []
-        for step in range(inputs.shape[1]):
-            output, state = self.lstm(step_input, state)
-            logits.append(self.out(output))
-            if step + 1 < inputs.shape[1]:
-                true = self.symbol_embedding(inputs[:, step + 1 : step + 2])
-                coin = forced[:, step + 1].view(-1, 1, 1)
-                step_input = torch.where(coin, true, self._fed_back(output, logits[-1]))
-        return torch.cat(logits, dim=1)
+            return self.out(  # type: ignore[no-any-return]
+                _true_steps(self.lstm, self.symbol_embedding, None, state, inputs)
+            )
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
+        if self.feedback == "output":
+            outputs = recurrence.run_with_own_outputs(gates, state, inputs, forced, self.lstm)
+        else:
+            outputs = recurrence.run_with_own_symbols(gates, state, inputs, forced, self.out)
+        return self.out(outputs).transpose(0, 1)  # type: ignore[no-any-return]
 
     def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
         """Return the most likely symbol step by step; (batch, at most max_length)."""
         state = self._initial_state(code, tense)
-        step_input = self.symbol_embedding(tense.new_full((len(tense), 1), SOS))
-        return _greedy_loop(
-            lambda fed, carried: self._step(fed, carried), step_input, state, len(tense), max_length
-        )
-
-    def _step(self, step_input: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        output, state = self.lstm(step_input, state)
-        logits = self.out(output)
-        return logits, self._fed_back(output, logits), state
-
-    def _fed_back(self, output: Tensor, logits: Tensor) -> Tensor:
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
         if self.feedback == "output":
-            return output
-        return self.symbol_embedding(logits.argmax(dim=-1))  # type: ignore[no-any-return]
+            return recurrence.greedy_with_own_outputs(gates, state, self.out, max_length, self.lstm)
+        return recurrence.greedy(gates, state, self.out, max_length)
 
-    def _initial_state(self, code: Tensor, tense: Tensor) -> State:
+    def _initial_state(self, code: Tensor, tense: Tensor) -> recurrence.State:
         condition = self.tense_embedding(tense)
         hidden = self.latent_to_hidden(torch.cat([code, condition], dim=1))
         cell = torch.cat([condition.new_zeros(len(code), self.zeros_size), condition], dim=1)
-        return hidden.unsqueeze(0), cell.unsqueeze(0)
-
-
-State = tuple[Tensor, Tensor]
+        return hidden, cell
 
 
 class Encoder(nn.Module):
@@ -204,63 +212,24 @@ class Decoder(nn.Module):
     def forward(self, code: Tensor, tense: Tensor, inputs: Tensor, forced: Tensor | None) -> Tensor:
         """Return logits (batch, time, 28); arguments as in ``ConditionalVAE.reconstruction``."""
         condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
-        if forced is not None:
-            inputs = self._scheduled_inputs(condition.detach(), inputs, forced)
-        return self._logits(condition, self._initial_state(condition), inputs)[0]
+        state = self._initial_state(condition)
+        if forced is None:
+            return self.out(  # type: ignore[no-any-return]
+                _true_steps(self.lstm, self.symbol_embedding, condition, state, inputs)
+            )
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, condition)
+        outputs = recurrence.run_with_own_symbols(gates, state, inputs, forced, self.out)
+        return self.out(outputs).transpose(0, 1)  # type: ignore[no-any-return]
 
     def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
         """Return the most likely symbol step by step; (batch, at most max_length)."""
         condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, condition)
+        return recurrence.greedy(gates, self._initial_state(condition), self.out, max_length)
 
-        def step(fed: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-            logits, state = self._logits(condition, state, fed)
-            return logits, logits.argmax(dim=-1), state
-
-        first = tense.new_full((len(tense), 1), SOS)
-        return _greedy_loop(step, first, self._initial_state(condition), len(tense), max_length)
-
-    @torch.no_grad()
-    def _scheduled_inputs(self, condition: Tensor, inputs: Tensor, forced: Tensor) -> Tensor:
-        """Replace the inputs whose coin fell for it by the model's own predictions.
-
-        A predicted symbol is a choice, through which no gradient flows; so it can be found
-        beforehand without one, and the pass with gradients stays one fused call. That makes
-        scheduled sampling exact at the price of one more forward pass.
-        """
-        state = self._initial_state(condition)
-        fed = inputs[:, :1]
-        chosen = [fed]
-        for step in range(1, inputs.shape[1]):
-            logits, state = self._logits(condition, state, fed)
-            fed = torch.where(
-                forced[:, step : step + 1], inputs[:, step : step + 1], logits.argmax(-1)
-            )
-            chosen.append(fed)
-        return torch.cat(chosen, dim=1)
-
-    def _initial_state(self, condition: Tensor) -> State:
+    def _initial_state(self, condition: Tensor) -> recurrence.State:
         hidden, cell = torch.tanh(self.initial(condition)).chunk(2, dim=1)
-        return hidden.contiguous().unsqueeze(0), cell.contiguous().unsqueeze(0)
-
-    def _logits(self, condition: Tensor, state: State, inputs: Tensor) -> tuple[Tensor, State]:
-        repeated = condition.unsqueeze(1).expand(-1, inputs.shape[1], -1)
-        embedded = torch.cat([self.symbol_embedding(inputs), repeated], dim=2)
-        outputs, state = self.lstm(embedded, state)
-        return self.out(outputs), state
-
-
-def _greedy_loop(step: Any, fed: Tensor, state: State, batch: int, max_length: int) -> Tensor:
-    """Run ``step`` until every word has ended; (batch, time) int64."""
-    ended = torch.zeros(batch, dtype=torch.bool, device=state[0].device)
-    chosen: list[Tensor] = []
-    for _ in range(max_length):
-        logits, fed, state = step(fed, state)
-        symbols = logits[:, 0].argmax(dim=-1)
-        chosen.append(symbols)
-        ended |= symbols == EOS
-        if bool(ended.all()):
-            break
-    return torch.stack(chosen, dim=1)
+        return hidden.contiguous(), cell.contiguous()
 
 
 class PriorNetwork(nn.Module):

@@ -1,0 +1,293 @@
+"""The steps of an ``nn.LSTM`` whose input is a symbol beside a condition that does not change.
+
+The input half of the step's product then only ever sees the few symbols. It is a row of a table and
+a constant::
+
+    W_ih [embedding(symbol); condition] + b_ih + b_hh = table[symbol] + constant
+
+so that a step is left with the hidden half, W_hh h. The parameters are those of the ``nn.LSTM``,
+the mathematics are too, and values agree to rounding; see docs/performance.md for what it saves.
+
+Gates stand in the order i, f, o, g, so that the three sigmoids are one call, and time stands in
+front of the batch, so that a step is one block of memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from cvae.alphabet import EOS, SOS, SYMBOL_COUNT
+
+State = tuple[Tensor, Tensor]
+"""Hidden and cell state; (batch, hidden) each."""
+
+_NO_SYMBOL: Final = SYMBOL_COUNT  # the table's last row: the biases alone
+_FULL_SHARE: Final = 0.9  # below this share of unfinished words a greedy batch is made smaller
+_GREEDY_ROWS: Final = 512  # words decoded side by side: their gates then fit the cache
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The products of an LSTM, as far as they can be known before its steps.
+
+    Attributes:
+        table: (symbols + 1, 4 * hidden): the input half by symbol with both biases, which stand
+            alone in the last row.
+        constant: (batch, 4 * hidden): the condition's part of the input half; None without one.
+        recurrent: (4 * hidden, hidden): W_hh.
+    """
+
+    table: Tensor
+    constant: Tensor | None
+    recurrent: Tensor
+
+
+def known_gates(lstm: nn.LSTM, symbols: nn.Embedding, condition: Tensor | None) -> Gates:
+    """The gates of ``lstm`` fed embedded symbols followed by ``condition`` (batch, size)."""
+    width = symbols.embedding_dim
+    of_input, of_hidden, bias_of_input, bias_of_hidden = lstm.all_weights[0]
+    weight = _reordered(of_input)
+    biases = _reordered(bias_of_input + bias_of_hidden)
+    embedded = functional.pad(symbols.weight, (0, 0, 0, 1))  # nothing is fed in the last row
+    return Gates(
+        table=torch.addmm(biases, embedded, weight[:, :width].T),
+        constant=None if condition is None else condition @ weight[:, width:].T,
+        recurrent=_reordered(of_hidden),
+    )
+
+
+def run(gates: Gates, state: State, inputs: Tensor) -> Tensor:
+    """Outputs of all steps, (time, batch, hidden), for true inputs (batch, time)."""
+    return _apply(gates, state, inputs, forced=None, out=None, fed_back=None)
+
+
+def run_with_own_symbols(
+    gates: Gates, state: State, inputs: Tensor, forced: Tensor, out: nn.Linear
+) -> Tensor:
+    """``run``, fed the symbol that ``out`` finds likeliest where ``forced`` (batch, time) is false.
+
+    No gradient flows through that choice.
+    """
+    return _apply(gates, state, inputs, forced=forced, out=out, fed_back=None)
+
+
+def run_with_own_outputs(
+    gates: Gates, state: State, inputs: Tensor, forced: Tensor, lstm: nn.LSTM
+) -> Tensor:
+    """``run``, fed its last output in the place of an embedding where ``forced`` is false.
+
+    The gradient flows through it. ``lstm`` takes inputs of its own hidden size.
+    """
+    fed_back = _reordered(lstm.all_weights[0][0])
+    return _apply(gates, state, inputs, forced=forced, out=None, fed_back=fed_back)
+
+
+@torch.no_grad()
+def greedy(gates: Gates, state: State, out: nn.Linear, max_length: int) -> Tensor:
+    """The likeliest symbol step by step, each fed back; (batch, at most max_length) int64.
+
+    As wide as the longest word; EOS fills what follows a word's end.
+    """
+    return _greedy(gates, gates, state, out, max_length)
+
+
+@torch.no_grad()
+def greedy_with_own_outputs(
+    gates: Gates, state: State, out: nn.Linear, max_length: int, lstm: nn.LSTM
+) -> Tensor:
+    """``greedy``, fed the last output instead of a symbol from the second step on."""
+    # Input and hidden state are the same vector then, and their products one.
+    later = Gates(
+        table=gates.table[_NO_SYMBOL:].expand_as(gates.table),
+        constant=None,
+        recurrent=gates.recurrent + _reordered(lstm.all_weights[0][0]),
+    )
+    return _greedy(gates, later, state, out, max_length)
+
+
+def _greedy(first: Gates, later: Gates, state: State, out: nn.Linear, max_length: int) -> Tensor:
+    count = len(state[0])
+    words = torch.full((count, max_length), EOS, dtype=torch.long, device=state[0].device)
+    longest = 1
+    for start in range(0, count, _GREEDY_ROWS):
+        part = slice(start, start + _GREEDY_ROWS)
+        constants = [None if g.constant is None else g.constant[part] for g in (first, later)]
+        hidden, cell = state[0][part], state[1][part]
+        rows = torch.arange(start, start + len(hidden), device=hidden.device)
+        fed = torch.full_like(rows, SOS)
+        for step in range(max_length):
+            gates = first if step == 0 else later
+            constant = constants[min(step, 1)]
+            hidden, cell = _step(gates, constant, hidden, cell, fed)
+            fed = out(hidden).argmax(dim=1)
+            words[rows, step] = fed
+            longest = max(longest, step + 1)
+            going = fed != EOS
+            left = int(going.sum())
+            if left == 0:
+                break
+            if left < _FULL_SHARE * len(rows):
+                # A word that has ended and stays a while is fed its EOS; what it says is dropped.
+                rows, hidden, cell, fed = rows[going], hidden[going], cell[going], fed[going]
+                constants = [None if c is None else c[going] for c in constants]
+    ended = (words == EOS).cumsum(dim=1) > 0
+    return words.masked_fill_(ended, EOS)[:, :longest]
+
+
+def _step(
+    gates: Gates, constant: Tensor | None, hidden: Tensor, cell: Tensor, fed: Tensor
+) -> State:
+    """One step without gradient."""
+    size = hidden.shape[1]
+    values = gates.table[fed]
+    if constant is not None:
+        values += constant
+    values.addmm_(hidden, gates.recurrent.T)
+    values[:, : 3 * size].sigmoid_()
+    values[:, 3 * size :].tanh_()
+    i, f, o, g = values.chunk(4, dim=1)
+    cell = (f * cell).addcmul_(i, g)
+    return torch.tanh(cell).mul_(o), cell
+
+
+def _apply(
+    gates: Gates,
+    state: State,
+    inputs: Tensor,
+    *,
+    forced: Tensor | None,
+    out: nn.Linear | None,
+    fed_back: Tensor | None,
+) -> Tensor:
+    fed = inputs.T.contiguous()  # (time, batch)
+    coins = None if forced is None else forced.T.clone(memory_format=torch.contiguous_format)
+    if coins is not None and fed_back is not None:
+        coins[0] = True  # there is no output before the first step
+        fed = fed.masked_fill(~coins, _NO_SYMBOL)
+    head = None if out is None else (out.weight.detach(), out.bias.detach())
+    outputs: Tensor = _Steps.apply(  # type: ignore[no-untyped-call]
+        gates.table, gates.constant, gates.recurrent, *state, fed_back, fed, coins, head
+    )
+    return outputs
+
+
+def _reordered(parameter: Tensor) -> Tensor:
+    """Rows in PyTorch's order i, f, g, o, put into the order i, f, o, g."""
+    i, f, g, o = parameter.chunk(4, dim=0)
+    return torch.cat([i, f, o, g], dim=0)
+
+
+class _Steps(torch.autograd.Function):
+    """The loop over time, with its gradient written out."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        table: Tensor,
+        constant: Tensor | None,
+        recurrent: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        fed_back: Tensor | None,
+        fed: Tensor,
+        coins: Tensor | None,
+        head: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Outputs (time, batch, hidden).
+
+        Args:
+            fed_back: (4 * hidden, hidden): weight of the last output where no symbol is fed.
+            fed: (time, batch) symbols.
+            coins: (time, batch): false where the model feeds itself.
+            head: weight and bias of the layer whose likeliest symbol it then feeds.
+        """
+        time, (batch, size) = len(fed), hidden.shape
+        gates = hidden.new_empty(time, batch, 4 * size)
+        hiddens = hidden.new_empty(time + 1, batch, size)
+        cells = hidden.new_empty(time + 1, batch, size)
+        tanh_cells = hidden.new_empty(time, batch, size)
+        hiddens[0], cells[0] = hidden, cell
+        if head is not None:
+            fed = fed.clone()
+        for step in range(time):
+            if step and coins is not None and head is not None:
+                weight, bias = head
+                own = torch.addmm(bias, hiddens[step], weight.T).argmax(dim=1)
+                torch.where(coins[step], fed[step], own, out=fed[step])
+            values = gates[step]
+            torch.index_select(table, 0, fed[step], out=values)
+            if constant is not None:
+                values += constant
+            values.addmm_(hiddens[step], recurrent.T)
+            if coins is not None and fed_back is not None:
+                own = torch.nonzero(~coins[step]).flatten()
+                values.index_add_(0, own, hiddens[step][own] @ fed_back.T)
+            values[:, : 3 * size].sigmoid_()
+            values[:, 3 * size :].tanh_()
+            i, f, o, g = values.chunk(4, dim=1)
+            torch.mul(f, cells[step], out=cells[step + 1]).addcmul_(i, g)
+            torch.tanh(cells[step + 1], out=tanh_cells[step])
+            torch.mul(tanh_cells[step], o, out=hiddens[step + 1])
+        context.save_for_backward(
+            gates, hiddens, cells, tanh_cells, recurrent, fed_back, fed, coins
+        )
+        context.rows, context.conditioned = len(table), constant is not None
+        return hiddens[1:]
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
+    def backward(context: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the first six arguments of ``forward``."""
+        gates, hiddens, cells, tanh_cells, recurrent, fed_back, fed, coins = context.saved_tensors
+        time, batch, size = tanh_cells.shape
+        sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+        tanh_backward = torch.ops.aten.tanh_backward.grad_input
+        d_gates = torch.empty_like(gates)
+        d_hidden = torch.empty_like(cells[0])
+        d_cell = torch.zeros_like(cells[0])
+        through_tanh = torch.empty_like(d_cell)
+        for step in reversed(range(time)):
+            if step + 1 == time:
+                d_hidden.copy_(grad[step])
+            else:
+                torch.addmm(grad[step], d_gates[step + 1], recurrent, out=d_hidden)
+                if fed_back is not None:
+                    own = torch.nonzero(~coins[step + 1]).flatten()
+                    d_hidden.index_add_(0, own, d_gates[step + 1][own] @ fed_back)
+            i, f, o, g = gates[step].chunk(4, dim=1)
+            d_i, d_f, d_o, d_g = d_gates[step].chunk(4, dim=1)
+            torch.mul(d_hidden, tanh_cells[step], out=d_o)
+            tanh_backward(d_hidden.mul_(o), tanh_cells[step], grad_input=through_tanh)
+            d_cell += through_tanh
+            torch.mul(d_cell, g, out=d_i)
+            torch.mul(d_cell, cells[step], out=d_f)
+            torch.mul(d_cell, i, out=d_g)
+            d_cell *= f
+            sigmoids, d_sigmoids = gates[step][:, : 3 * size], d_gates[step][:, : 3 * size]
+            sigmoid_backward(d_sigmoids, sigmoids, grad_input=d_sigmoids)
+            tanh_backward(d_g, g, grad_input=d_g)
+        flat, before = d_gates.flatten(0, 1), hiddens[:-1].flatten(0, 1)
+        d_fed_back = None
+        if fed_back is not None:
+            own = torch.nonzero(~coins.flatten()).flatten()
+            d_fed_back = flat[own].T @ before[own]
+        # A product with ones and zeros: the rows' sums in one fixed order, whatever the threads.
+        chosen = flat.new_zeros(context.rows, time * batch)
+        chosen.scatter_(0, fed.reshape(1, -1), 1.0)
+        return (
+            chosen @ flat,
+            d_gates.sum(dim=0) if context.conditioned else None,
+            flat.T @ before,
+            d_gates[0] @ recurrent,
+            d_cell,
+            d_fed_back,
+            None,
+            None,
+            None,
+        )
