@@ -177,6 +177,16 @@ def length_buckets(
         yield batches[index]
 
 
+def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Indices of all words, shortest first, in batches; each (at most ``batch_size``,)."""
+    return torch.split(lengths.argsort(stable=True), batch_size)
+
+
+def shortened(words: Words, chosen: Tensor) -> Words:
+    """Some of the words, by index (batch,), cut to the longest of them."""
+    return _cut(words.symbols[chosen], words.lengths[chosen])
+
+
 def _cut(symbols: Tensor, lengths: Tensor) -> Words:
     return Words(symbols[:, : int(lengths.max())].contiguous(), lengths)
 

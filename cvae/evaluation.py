@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cvae import metrics
 from cvae.alphabet import TENSES, decode
-from cvae.batches import TrainingRows, words_to_tensor
+from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
 from cvae.model import ConditionalVAE, Gaussian
 
@@ -35,6 +35,7 @@ FALLBACK_DEV_VERBS: Final = 200
 """Training verbs that stand in for dev where a data set has none."""
 
 _CHUNK: Final = 4096  # words decoded at once; bounds memory
+_SIDE_BY_SIDE: Final = 256  # words of like length encoded or scored at once; fits the cache
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ def prior_bank(latent_size: int, draws: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
+def encode_words(model: ConditionalVAE, words: Words, tenses: Tensor) -> Gaussian:
+    """``model.encode`` of any number of words, in batches of like length to save padding."""
+    parts = by_length(words.lengths, _SIDE_BY_SIDE)
+    found = [
+        model.encode(cut.symbols, cut.lengths, tenses[part])
+        for part in parts
+        for cut in (shortened(words, part),)
+    ]
+    place = torch.cat(parts).argsort()
+    return Gaussian(
+        torch.cat([codes.mean for codes in found])[place],
+        torch.cat([codes.logvar for codes in found])[place],
+    )
+
+
+@torch.no_grad()
 def convert(
     model: ConditionalVAE, pairs: Sequence[tuple[str, int, int]], device: torch.device
 ) -> list[str]:
@@ -80,7 +97,7 @@ def convert(
         place = {source: index for index, source in enumerate(sources)}
         words = words_to_tensor([word for word, _ in sources]).to(device)
         tenses = torch.tensor([tense for _, tense in sources], device=device)
-        codes = model.encode(words.symbols, words.lengths, tenses).mean
+        codes = encode_words(model, words, tenses).mean
         index = torch.tensor([place[word, tense] for word, tense, _ in chunk], device=device)
         wanted = torch.tensor([target for _, _, target in chunk], device=device)
         symbols = model.greedy(codes[index], wanted)
@@ -159,55 +176,67 @@ class Observations:
     def posteriors(self) -> tuple[Gaussian, Tensor]:
         """q(z|x, c) of all training words and samples of it; (words, latent) each."""
         generator = torch.Generator().manual_seed(DEV_BANK_SEED)
-        means, logvars, samples = [], [], []
-        with torch.no_grad():
-            for symbols, lengths, tense in self._training_words():
-                latent = self.model.infer_latent(self.model.encode(symbols, lengths, tense))
-                means.append(latent.mean)
-                logvars.append(latent.logvar)
-                samples.append(latent.sample(generator))
-        return Gaussian(torch.cat(means), torch.cat(logvars)), torch.cat(samples)
+        samples = [latent.sample(generator) for latent in _chunks(self._latents)]
+        return self._latents, torch.cat(samples)
 
     @cached_property
     def log_weights(self) -> Tensor:
         """log p(x|z, c) + log p(z) - log q(z|x, c) of z ~ q; (words, importance_samples)."""
         generator = torch.Generator().manual_seed(REPORT_BANK_SEED)
         rows: list[Tensor] = []
+        for latent in _chunks(self._latents):
+            columns = [latent.sample(generator) for _ in range(self.importance_samples)]
+            rows.append(torch.stack(columns, dim=1))
+        z = torch.cat(rows)  # (words, samples, latent)
+        mean, logvar = (part.unsqueeze(1) for part in self._latents)
+        noise = (z - mean) * torch.exp(-0.5 * logvar)
+        # The constants of the two Gaussians' densities cancel.
+        log_ratios = 0.5 * (noise.square() + logvar - z.square()).sum(dim=2)
+
+        words, tenses = self._training_words
+        losses = torch.empty_like(log_ratios)
         with torch.no_grad():
-            for symbols, lengths, tense in self._training_words():
-                latent = self.model.infer_latent(self.model.encode(symbols, lengths, tense))
-                columns = []
-                for _ in range(self.importance_samples):
-                    z = latent.sample(generator)
-                    code = self.model.code_of_latent(z)
-                    nll = self.model.reconstruction(code, tense, symbols)
-                    noise = (z - latent.mean) * torch.exp(-0.5 * latent.logvar)
-                    # The constants of the two Gaussians' densities cancel.
-                    log_ratio = 0.5 * (noise.square() + latent.logvar - z.square()).sum(dim=1)
-                    columns.append(log_ratio - nll)
-                rows.append(torch.stack(columns, dim=1))
-        return torch.cat(rows)
+            for part in by_length(words.lengths, max(1, _CHUNK // self.importance_samples)):
+                cut = shortened(words, part).symbols.repeat_interleave(z.shape[1], dim=0)
+                tense = tenses[part].repeat_interleave(z.shape[1])
+                code = self.model.code_of_latent(z[part].flatten(0, 1))
+                losses[part] = self.model.reconstruction(code, tense, cut).view(len(part), -1)
+        return log_ratios - losses
 
     @cached_property
     def reconstruction(self) -> Tensor:
         """-log p(x|code, c) at the mean of the word's own code, all inputs true; (words,)."""
+        words, tenses = self._training_words
+        losses = torch.empty(len(tenses), device=self.device)
         with torch.no_grad():
-            losses = [
-                self.model.reconstruction(
-                    self.model.encode(symbols, lengths, tense).mean, tense, symbols
-                )
-                for symbols, lengths, tense in self._training_words()
-            ]
-        return torch.cat(losses)
+            for part in by_length(words.lengths, _SIDE_BY_SIDE):
+                symbols = shortened(words, part).symbols
+                code = self._codes.mean[part]
+                losses[part] = self.model.reconstruction(code, tenses[part], symbols)
+        return losses
 
-    def _training_words(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+    @cached_property
+    def _codes(self) -> Gaussian:
+        return encode_words(self.model, *self._training_words)
+
+    @cached_property
+    def _latents(self) -> Gaussian:
+        with torch.no_grad():
+            return self.model.infer_latent(self._codes)
+
+    @cached_property
+    def _training_words(self) -> tuple[Words, Tensor]:
+        """All training words and their tenses, row by row."""
         rows = TrainingRows(self.dataset.train)
-        batches = []
-        for index in torch.split(torch.arange(len(rows) * len(TENSES)), _CHUNK):
-            tense = index % len(TENSES)
-            words = rows.words(index // len(TENSES), tense).to(self.device)
-            batches.append((words.symbols, words.lengths, tense.to(self.device)))
-        return batches
+        tenses = torch.arange(len(TENSES)).repeat(len(rows))
+        words = Words(rows.symbols.flatten(0, 1), rows.lengths.flatten())
+        return words.to(self.device), tenses.to(self.device)
+
+
+def _chunks(latents: Gaussian) -> list[Gaussian]:
+    """Parts of a fixed size, since the noise of a draw depends on the size that is drawn."""
+    pairs = zip(*(torch.split(part, _CHUNK) for part in latents), strict=True)
+    return [Gaussian(mean, logvar) for mean, logvar in pairs]
 
 
 Numbers = Mapping[str, float | None]

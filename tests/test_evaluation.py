@@ -1,0 +1,159 @@
+"""What evaluation does in another order, to be fast, equals doing it word by word."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import Tensor
+
+from cvae import evaluation
+from cvae.alphabet import EOS, SOS, decode
+from cvae.batches import words_to_tensor
+from cvae.data import Dataset, load_table
+from cvae.model import ConditionalVAE, Decoder, ReportDecoder, build_model
+
+CPU = torch.device("cpu")
+SIZES = {
+    "report": {"latent_size": 5, "condition_size": 3, "hidden_size": 24, "feedback": "output"},
+    "default": {
+        "latent_size": 3,
+        "word_latent_size": 8,
+        "hidden_size": 24,
+        "encoder_hidden_size": 16,
+        "embedding_size": 8,
+        "condition_size": 4,
+        "prior_hidden_size": 16,
+        "prior_layer_count": 1,
+        "fourier_count": 4,
+        "fourier_scale": 0.7,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    table = load_table("common")
+    return Dataset(**{**vars(table), "train": table.train[:300], "dev": table.dev[:40]})
+
+
+@pytest.fixture(params=list(SIZES))
+def model(request: pytest.FixtureRequest) -> ConditionalVAE:
+    torch.manual_seed(11)
+    network = build_model(request.param, **SIZES[request.param])
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2.5)  # untrained weights say the same of everything
+    return network.eval()
+
+
+def observations(model: ConditionalVAE, dataset: Dataset) -> evaluation.Observations:
+    return evaluation.Observations(model, dataset, draws=60, importance_samples=3, device=CPU)
+
+
+@torch.no_grad()
+def greedy_by_nn_lstm(model: ConditionalVAE, code: Tensor, tense: Tensor) -> list[str]:
+    """Greedy decoding as nn.LSTM does it, every word to the longest length."""
+    decoder = model.decoder
+    condition = decoder.tense_embedding(tense)
+    if isinstance(decoder, ReportDecoder):
+        hidden = decoder.latent_to_hidden(torch.cat([code, condition], dim=1))
+        zeros = condition.new_zeros(len(code), decoder.zeros_size)
+        cell = torch.cat([zeros, condition], dim=1)
+    else:
+        assert isinstance(decoder, Decoder)
+        condition = torch.cat([code, condition], dim=1)
+        hidden, cell = torch.tanh(decoder.initial(condition)).chunk(2, dim=1)
+    state = (hidden.unsqueeze(0).contiguous(), cell.unsqueeze(0).contiguous())
+    fed = decoder.symbol_embedding(torch.full((len(code), 1), SOS))
+    said = []
+    for _ in range(40):
+        if isinstance(decoder, Decoder):
+            fed = torch.cat([fed, condition.unsqueeze(1)], dim=2)
+        outputs, state = decoder.lstm(fed, state)
+        said.append(decoder.out(outputs[:, 0]).argmax(dim=1))
+        report = isinstance(decoder, ReportDecoder)
+        fed = outputs if report else decoder.symbol_embedding(said[-1]).unsqueeze(1)
+    from cvae.alphabet import MAX_WORD_LENGTH
+
+    return [decode(row[: MAX_WORD_LENGTH + 1]) for row in torch.stack(said, dim=1).tolist()]
+
+
+def test_conversions_are_those_of_nn_lstm_word_by_word(
+    model: ConditionalVAE, dataset: Dataset
+) -> None:
+    pairs = [
+        (pair.source, pair.source_tense, pair.target_tense)
+        for pair in evaluation.dev_split(dataset).pairs
+    ]
+    random.Random(0).shuffle(pairs)
+    found = evaluation.convert(model, pairs, CPU)
+    assert len(set(found)) > 20
+    for (word, source, target), said in list(zip(pairs, found, strict=True))[:120]:
+        alone = words_to_tensor([word])
+        with torch.no_grad():
+            code = model.encode(alone.symbols, alone.lengths, torch.tensor([source])).mean
+        assert greedy_by_nn_lstm(model, code, torch.tensor([target])) == [said]
+
+
+def test_generated_paradigms_are_those_of_nn_lstm(model: ConditionalVAE) -> None:
+    z = evaluation.prior_bank(model.latent_size, 150, seed=5)
+    found = evaluation.generate(model, z, CPU)
+    with torch.no_grad():
+        codes = model.code_of_latent(z)
+    columns = [greedy_by_nn_lstm(model, codes, torch.full((150,), tense)) for tense in range(4)]
+    assert len({form for forms in found for form in forms}) > 20
+    assert found == list(zip(*columns, strict=True))
+
+
+def test_words_are_encoded_as_alone_and_in_their_order(
+    model: ConditionalVAE, dataset: Dataset
+) -> None:
+    spelled = [form for row in dataset.train for form in row.preferred]
+    words, tenses = words_to_tensor(spelled), torch.arange(4).repeat(len(dataset.train))
+    found = evaluation.encode_words(model, words, tenses)
+    for index in range(0, len(spelled), 37):
+        alone = words_to_tensor([spelled[index]])
+        with torch.no_grad():
+            wanted = model.encode(alone.symbols, alone.lengths, tenses[index : index + 1])
+        torch.testing.assert_close(found.mean[index], wanted.mean[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.logvar[index], wanted.logvar[0], rtol=1e-4, atol=1e-5)
+
+
+def test_likelihoods_are_those_of_one_padded_batch(model: ConditionalVAE, dataset: Dataset) -> None:
+    seen = observations(model, dataset)
+    words = words_to_tensor([form for row in dataset.train for form in row.preferred])
+    tenses = torch.arange(4).repeat(len(dataset.train))
+    generator = torch.Generator().manual_seed(evaluation.REPORT_BANK_SEED)
+    with torch.no_grad():
+        codes = model.encode(words.symbols, words.lengths, tenses)
+        latent = model.infer_latent(codes)
+        columns = []
+        for _ in range(seen.importance_samples):
+            z = latent.sample(generator)
+            losses = model.reconstruction(model.code_of_latent(z), tenses, words.symbols)
+            noise = (z - latent.mean) * torch.exp(-0.5 * latent.logvar)
+            ratio = 0.5 * (noise.square() + latent.logvar - z.square()).sum(dim=1)
+            columns.append(ratio - losses)
+        wanted = model.reconstruction(codes.mean, tenses, words.symbols)
+    torch.testing.assert_close(seen.reconstruction, wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(seen.log_weights, torch.stack(columns, 1), rtol=1e-4, atol=1e-3)
+    assert float(wanted.std()) > 0.1
+
+
+def test_samples_of_the_posteriors_are_drawn_in_the_words_order(
+    model: ConditionalVAE, dataset: Dataset
+) -> None:
+    posterior, samples = observations(model, dataset).posteriors
+    generator = torch.Generator().manual_seed(evaluation.DEV_BANK_SEED)
+    assert torch.equal(samples, posterior.sample(generator))
+
+
+def test_symbols_behind_a_words_end_are_its_end(model: ConditionalVAE) -> None:
+    z = evaluation.prior_bank(model.latent_size, 200, seed=5)
+    with torch.no_grad():
+        symbols = model.greedy(model.code_of_latent(z), torch.arange(4).repeat(50))
+    ended = (symbols == EOS).cumsum(dim=1) > 0
+    assert bool((symbols[ended] == EOS).all())
+    assert bool((~ended).any())
