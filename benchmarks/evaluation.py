@@ -1,0 +1,110 @@
+"""``python benchmarks/evaluation.py``: the time of one evaluation against that of one epoch.
+
+The default config, epochs late in training, when all of its parts learn. An evaluation is the ten
+pairs, all twelve conversions of the dev verbs, the prior draws of both banks, and the measures of
+collapse: everything but the likelihoods of the end, which are timed beside it. The model has
+learned for some epochs in one row and nothing in the other, where words rarely end: the worst
+case. Epoch and evaluation are measured in turns, evaluation from nothing each time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import measuring
+import project
+
+from cvae import evaluation, metrics
+
+EVERYTHING = (*evaluation.DURING_TRAINING, evaluation.report_generation, evaluation.latent_use)
+
+
+def measure(toy: bool) -> dict[str, Any]:
+    """Seconds of epochs and evaluations, of an untrained and of a slightly trained model."""
+    overrides = ["debug=smoke"] if toy else []
+    verbs, repeats, warm_up = (20, 2, 1) if toy else (None, 5, 6)
+    # All parts learn from the start: an epoch then takes what a late one takes.
+    overrides += ["training.prior_start=0", "training.coverage_start=0"]
+    rows = []
+    for learned in (0, warm_up):
+        made = project.setup(overrides, verbs=verbs)
+        twin = project.setup(overrides, verbs=verbs)  # trains while the first stays as it is
+        for _ in range(learned):
+            made.trainer.train_epoch()
+
+        def evaluate(which: tuple[evaluation.Metric, ...], made: project.Setup = made) -> None:
+            metrics.bleu4.cache_clear()
+            metrics.edit_distance.cache_clear()
+            made.trainer.model.eval()
+            seen = evaluation.Observations(
+                made.trainer.model,
+                made.dataset,
+                draws=made.config["evaluation"]["draws"],
+                importance_samples=made.config["evaluation"]["importance_samples"],
+                device=project.CPU,
+            )
+            evaluation.measure(seen, which)
+
+        epoch, everything, during, likelihood = measuring.alternate(
+            [
+                twin.trainer.train_epoch,
+                lambda evaluate=evaluate: evaluate(EVERYTHING),
+                lambda evaluate=evaluate: evaluate(evaluation.DURING_TRAINING),
+                lambda evaluate=evaluate: evaluate((evaluation.likelihood,)),
+            ],
+            repeats,
+        )
+        rows.append(
+            {
+                "epochs_learned": learned,
+                "pairs": len(evaluation.dev_split(made.dataset).pairs),
+                "draws": made.config["evaluation"]["draws"],
+                "epoch_seconds": measuring.summary(epoch),
+                "evaluation_seconds": measuring.summary(everything),
+                "during_training_seconds": measuring.summary(during),
+                "likelihood_seconds": measuring.summary(likelihood),
+                "evaluation_over_epoch": measuring.ratio(everything, epoch),
+                "during_training_over_epoch": measuring.ratio(during, epoch),
+            }
+        )
+    return {"rows": rows}
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table that ``docs/performance.md`` takes."""
+    return measuring.table(
+        [
+            "epochs learned",
+            "epoch, s",
+            "evaluation, s",
+            "evaluation / epoch (goal 0.20)",
+            "what training asks for / epoch",
+            "likelihoods at the end, s",
+        ],
+        [
+            [
+                row["epochs_learned"],
+                measuring.spread(row["epoch_seconds"]),
+                measuring.spread(row["evaluation_seconds"]),
+                measuring.spread(row["evaluation_over_epoch"]),
+                measuring.spread(row["during_training_over_epoch"]),
+                measuring.spread(row["likelihood_seconds"]),
+            ]
+            for row in result["rows"]
+        ],
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write the JSON file."""
+    parser = argparse.ArgumentParser(description="Time of an evaluation against an epoch's.")
+    return measuring.command("evaluation", measure, show, parser, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The project's own objects, made from its configs as a run makes them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import hydra
+import measuring  # noqa: F401  (sets what must be set before torch is imported)
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from cvae import config as config_rules
+from cvae.data import Dataset, Paradigm
+from cvae.experiment import load_dataset, make_trainer
+from cvae.model import build_model
+from cvae.run import config_directory
+from cvae.training import Trainer
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A checked config and what it makes."""
+
+    config: dict[str, Any]
+    dataset: Dataset
+    trainer: Trainer
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The checked config of a run with these overrides."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        composed = hydra.compose("config", overrides=list(overrides))
+    settings = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(settings, dict)
+    config_rules.check(settings)
+    return {str(key): value for key, value in settings.items()}
+
+
+def setup(
+    overrides: Sequence[str],
+    *,
+    verbs: int | None = None,
+    train: tuple[Paradigm, ...] | None = None,
+) -> Setup:
+    """Everything that a run of these overrides trains.
+
+    Args:
+        verbs: only so many training verbs; None for all.
+        train: training verbs in the place of the data set's.
+    """
+    config = compose(overrides)
+    dataset = load_dataset(config["data"])
+    dataset = replace(dataset, train=(train or dataset.train)[:verbs])
+    torch.manual_seed(config["seed"])
+    node = config["model"]
+    sizes = {key: value for key, value in node.items() if key != "name"}
+    model = build_model(node["name"], **sizes).to(CPU)
+    return Setup(config, dataset, make_trainer(config, model, dataset, CPU))
