@@ -96,21 +96,8 @@ def memory_over_runs(runs: int) -> dict[str, Any]:
     megabytes = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        words = [[forms[0] for forms in row.forms] for row in made_up_verbs(40)]
-        (directory / "train.txt").write_text("".join(" ".join(row) + "\n" for row in words))
-        (directory / "test.txt").write_text(f"{words[0][0]} {words[0][3]}\n")
-        config = project.compose(
-            [
-                "debug=smoke",
-                "data=files",
-                f"data.train_path={directory}/train.txt",
-                f"data.test_path={directory}/test.txt",
-                "data.test_tenses=[[0,3]]",
-                "data.dev_count=5",
-                "training.batch_size=64",
-                "training.epochs=1",
-            ]
-        )
+        given = [*trial_overhead.few_verbs(directory), "training.epochs=1"]
+        config = project.compose(given)
         for run in range(runs):
             experiment.run({**config, "seed": run}, directory / str(run), [])
             gc.collect()
@@ -127,15 +114,21 @@ def memory_over_runs(runs: int) -> dict[str, Any]:
     }
 
 
-def sweep_times(trials: int, repeats: int) -> dict[str, Any]:
+def sweep_times(trials: int, repeats: int, *, toy: bool) -> dict[str, Any]:
     """Seconds of one sweep with one and two workers, in turns."""
     times: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(repeats):
         for workers, found in times.items():
             with tempfile.TemporaryDirectory() as directory:
-                found.append(
-                    trial_overhead.run_sweep(Path(directory), trials=trials, workers=workers)
+                path = Path(directory)
+                seconds = trial_overhead.run_sweep(
+                    path,
+                    trials=trials,
+                    workers=workers,
+                    overrides=trial_overhead.few_verbs(path) if toy else ["debug=smoke"],
+                    extra=[],
                 )
+                found.append(seconds)
     return {
         "trials": trials,
         "one_worker_seconds": measuring.summary(times[1]),
@@ -163,7 +156,7 @@ def measure(toy: bool, picture: Path | None) -> dict[str, Any]:
             for name, key, sizes, given in axes
         ],
         "memory": memory_over_runs(5 if toy else 200),
-        "sweep": sweep_times(2 if toy else 8, 1 if toy else 3),
+        "sweep": sweep_times(2 if toy else 8, 1 if toy else 3, toy=toy),
     }
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
@@ -189,11 +182,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set_title(
             f"exponent {axis['exponent']:.2f} ± {axis['standard_error']:.2f}", fontsize=10
         )
-        panel.grid(True, which="both", alpha=0.25)
+        panel.grid(True, alpha=0.25)
+        panel.minorticks_off()
     panel = figure.axes[5]
     megabytes = result["memory"]["megabytes"]
     panel.plot(range(1, len(megabytes) + 1), megabytes)
-    panel.set(xlabel="runs in one process", ylabel="resident memory, MB", ylim=(0, None))
+    panel.set(
+        xlabel="runs in one process", ylabel="resident memory, MB", ylim=(0, 1.15 * max(megabytes))
+    )
     panel.set_title(f"{result['memory']['kilobytes_a_run']:.0f} kB a run", fontsize=10)
     panel.grid(True, alpha=0.25)
     figure.savefig(path, dpi=110)

@@ -120,9 +120,7 @@ def measure(toy: bool) -> dict[str, Any]:
             for name, overrides in networks.items()
         }
 
-    one = project.setup(
-        ["experiment=report", *(TOY_SIZES if toy else [])], verbs=2 if toy else 50
-    )
+    one = project.setup(["experiment=report", *(TOY_SIZES if toy else [])], verbs=2 if toy else 50)
     one_words = len(one.dataset.train) * len(TENSES)
 
     epochs, forcing = [], []
