@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from cvae.alphabet import TENSES
@@ -45,6 +46,7 @@ _OPTIMIZER: Final[Node] = {
     "algorithm": one_of(("adam", "sgd")),
     "encoder_lr": POSITIVE,
     "decoder_lr": POSITIVE,
+    "prior_lr": POSITIVE,
     "momentum": _FRACTION_BELOW_1,
     "schedule": one_of(("constant", "one_cycle")),
     "encoder_step_epochs": whole_number(0, 100_000),
@@ -81,8 +83,9 @@ GROUPS: Final[Mapping[str, Mapping[str, Node]]] = {
             "condition_size": _SIZE,
             "prior_hidden_size": _SIZE,
             "prior_layer_count": whole_number(1, 16),
-            "fourier_count": whole_number(0, 4096),
-            "fourier_scale": POSITIVE,
+            "grid_size": whole_number(2, 1024),
+            "grid_levels": whole_number(0, 10),
+            "grid_features": whole_number(1, 256),
         },
     },
     "anneal": {
@@ -112,6 +115,7 @@ SECTIONS: Final[Mapping[str, Node]] = {
         "character_dropout": _FRACTION_BELOW_1,
         "word_kl_weight": NOT_NEGATIVE,
         "prior_start": SHARE,
+        "partition_start": SHARE,
         "coverage_start": SHARE,
         "coverage_draws": whole_number(0, 1_000_000),
         "coverage_weight": NOT_NEGATIVE,
@@ -229,4 +233,17 @@ def _together(config: Mapping[str, Any]) -> list[str]:
             f"teacher_forcing.ratio_end is {forcing['ratio_end']}; allowed: at most "
             f"teacher_forcing.ratio_start ({forcing['ratio_start']}), a ratio decays"
         )
-    return faults
+    return faults + _phases(model, config["training"])
+
+
+def _phases(model: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """A two-level model learns words, latent, generator and both together, in this order."""
+    if not model.get("word_latent_size"):
+        return []
+    keys = ("prior_start", "partition_start", "coverage_start")
+    return [
+        f"training.{later} is {training[later]}; allowed: in a two-level model at least "
+        f"training.{earlier} ({training[earlier]})"
+        for earlier, later in pairwise(keys)
+        if training[later] < training[earlier]
+    ]

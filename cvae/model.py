@@ -236,8 +236,14 @@ class PriorNetwork(nn.Module):
     """The upper level: p(h|z) as a function of z ~ N(0, I), and q(z|h) to train it by.
 
     A code h is far wider than z, so h is no smooth function of z: each verb owns a region of the
-    prior, with a sharp border. Random Fourier features of z let the network draw such borders.
-    Source: two-stage VAE, Dai and Wipf 2019; Fourier features, Tancik et al. 2020, equation (5).
+    prior, with a sharp border. A perceptron alone draws such borders slowly. Beside z it is
+    therefore fed features that are learned on grids over the plane of two units of z, from coarse
+    to fine, and read between the grid's points. The normal distribution function maps a unit to
+    [0, 1], so that a grid's points lie as densely as the prior does. The weights are as many as
+    the grids have points, however many verbs there are.
+
+    Sources: two-stage VAE, Dai and Wipf 2019; grids, Mueller et al. 2022, section 3; planes of
+    two coordinates, Chan et al. 2022, section 3.1.
     """
 
     def __init__(
@@ -247,37 +253,53 @@ class PriorNetwork(nn.Module):
         code_size: int,
         hidden_size: int,
         layer_count: int,
-        fourier_count: int,
-        fourier_scale: float,
+        grid_size: int,
+        grid_levels: int,
+        grid_features: int,
     ) -> None:
         """Make the network.
 
         Args:
-            fourier_count: number of random frequencies; 0 feeds z alone.
-            fourier_scale: standard deviation of the frequencies, in cycles per unit of z.
+            grid_size: points along a side of the finest grid.
+            grid_levels: number of grids, each with half the points a side of the one before;
+                0 feeds z alone.
+            grid_features: features at each point.
         """
         super().__init__()
-        self.frequencies: Tensor
-        self.register_buffer("frequencies", fourier_scale * torch.randn(latent_size, fourier_count))
+        sizes = [max(2, grid_size >> level) for level in range(grid_levels)]
+        self.planes = _planes(latent_size)
+        self.grids = nn.ParameterList(
+            0.1 * torch.randn(len(self.planes), grid_features, size, size) for size in sizes
+        )
         # Codes are standardised for this network; it sees their mean and spread at its start.
         self.code_mean: Tensor
-        self.code_std: Tensor
+        self.code_scale: Tensor
         self.register_buffer("code_mean", torch.zeros(code_size))
-        self.register_buffer("code_std", torch.ones(code_size))
+        self.register_buffer("code_scale", torch.ones(code_size))
         self.generator = _perceptron(
-            latent_size + 2 * fourier_count, hidden_size, code_size, layer_count
+            latent_size + len(self.planes) * grid_features * grid_levels,
+            hidden_size,
+            code_size,
+            layer_count,
         )
         self.inference = _perceptron(code_size, hidden_size, 2 * latent_size, 2)
 
     def standardise(self, codes: Tensor) -> Tensor:
         """Codes (batch, code) in the units of this network."""
-        return (codes - self.code_mean) / self.code_std
+        return (codes - self.code_mean) / self.code_scale
 
     @torch.no_grad()
-    def fit_scale(self, codes: Tensor) -> None:
-        """Take the units from the codes (rows, code) of the training rows."""
-        self.code_mean.copy_(codes.mean(dim=0))
-        self.code_std.copy_(codes.std(dim=0).clamp(min=1e-3))
+    def fit_scale(self, codes: Gaussian) -> None:
+        """Take the units from the codes of the training rows; tensors (rows, code).
+
+        A unit of the code counts by how finely the decoder reads it, which is the spread of its
+        posterior; then all are scaled together, to a mean square of 1.
+        """
+        spread = torch.exp(codes.logvar).mean(dim=0).sqrt()
+        mean = codes.mean.mean(dim=0)
+        rms = ((codes.mean - mean) / spread).square().mean().sqrt().clamp(min=1e-3)
+        self.code_mean.copy_(mean)
+        self.code_scale.copy_(spread * rms)
 
     def infer(self, codes: Tensor) -> Gaussian:
         """Return q(z|h) of codes (batch, code)."""
@@ -289,13 +311,32 @@ class PriorNetwork(nn.Module):
 
     def generate_standardised(self, z: Tensor) -> Tensor:
         """The mean of p(h|z) in standardised units; (batch, latent) -> (batch, code)."""
-        phases = 2.0 * math.pi * (z @ self.frequencies)
-        features = torch.cat([z, torch.sin(phases), torch.cos(phases)], dim=1)
-        return self.generator(features)  # type: ignore[no-any-return]
+        return self.generator(torch.cat([z, *self._features(z)], dim=1))  # type: ignore[no-any-return]
+
+    def _features(self, z: Tensor) -> list[Tensor]:
+        """Features (batch, planes * features) of each grid at z (batch, latent)."""
+        place = torch.erf(z * math.sqrt(0.5))  # the distribution function, from [0, 1] to [-1, 1]
+        places = torch.stack([place[:, plane] for plane in self.planes])  # (planes, batch, 2)
+        return [
+            functional.grid_sample(
+                grid, places.unsqueeze(2), padding_mode="border", align_corners=True
+            )
+            .flatten(0, 1)  # (planes * features, batch, 1)
+            .squeeze(2)
+            .T
+            for grid in self.grids
+        ]
 
     def forward(self, z: Tensor) -> Tensor:
         """The mean of p(h|z); (batch, latent) -> (batch, code)."""
-        return self.generate_standardised(z) * self.code_std + self.code_mean
+        return self.generate_standardised(z) * self.code_scale + self.code_mean
+
+
+def _planes(latent_size: int) -> list[list[int]]:
+    """Pairs of units that share a grid: the only pair of two, else each unit and the next."""
+    if latent_size <= 2:
+        return [[0, latent_size - 1]]
+    return [[unit, (unit + 1) % latent_size] for unit in range(latent_size)]
 
 
 def _perceptron(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
@@ -378,8 +419,8 @@ def build_model(name: str, **sizes: Any) -> ConditionalVAE:
     Args:
         name: ``report`` (latent_size, condition_size, hidden_size, feedback) or ``default``
             (latent_size, word_latent_size, hidden_size, encoder_hidden_size, embedding_size,
-            condition_size, prior_hidden_size, prior_layer_count, fourier_count, fourier_scale);
-            word_latent_size 0 makes it a one-level model.
+            condition_size, prior_hidden_size, prior_layer_count, grid_size, grid_levels,
+            grid_features); word_latent_size 0 makes it a one-level model.
 
     Raises:
         ModelError: for an unknown name or sizes that do not fit each other.
@@ -416,8 +457,9 @@ def _build_default(
     condition_size: int,
     prior_hidden_size: int,
     prior_layer_count: int,
-    fourier_count: int,
-    fourier_scale: float,
+    grid_size: int,
+    grid_levels: int,
+    grid_features: int,
 ) -> ConditionalVAE:
     code_size = word_latent_size or latent_size
     encoder = Encoder(
@@ -439,7 +481,8 @@ def _build_default(
             code_size=code_size,
             hidden_size=prior_hidden_size,
             layer_count=prior_layer_count,
-            fourier_count=fourier_count,
-            fourier_scale=fourier_scale,
+            grid_size=grid_size,
+            grid_levels=grid_levels,
+            grid_features=grid_features,
         )
     return ConditionalVAE(encoder, decoder, prior, latent_size=latent_size)

@@ -22,6 +22,9 @@ from cvae.schedules import Schedule
 
 _DEALT_STEPS: Final = 4
 
+GRID_RATE: Final = 30.0
+"""How much faster than its perceptron the generator's grids learn: few draws reach a point."""
+
 KL_LIMIT_NATS: Final = 1e5
 """A KL above this many nats per word has exploded: naming a word takes about 30."""
 
@@ -36,8 +39,9 @@ class OptimizerSettings:
 
     Attributes:
         algorithm: adam or sgd.
-        encoder_lr, decoder_lr: peak learning rates. The prior network's two halves go with them:
-            inference with the encoder, generation with the decoder.
+        encoder_lr, decoder_lr: peak learning rates.
+        prior_lr: peak learning rate of the prior network (two-level models). Its course is its
+            own: constant, until what learns has to come to rest, then linearly to 0.
         momentum: of sgd.
         schedule: constant, or one_cycle: a linear rise over the first tenth, then a cosine to 0.
         encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
@@ -48,6 +52,7 @@ class OptimizerSettings:
     algorithm: Literal["adam", "sgd"]
     encoder_lr: float
     decoder_lr: float
+    prior_lr: float
     momentum: float
     schedule: Literal["constant", "one_cycle"]
     encoder_step_epochs: int
@@ -66,11 +71,15 @@ class TrainingSettings:
         hallucination_share: share of pairs with a made-up stem.
         character_dropout: probability that a decoder input is hidden.
         word_kl_weight: weight of the code's KL in a two-level model.
-        prior_start: progress at which the prior network starts to learn (two-level models).
+        prior_start: progress at which the latent of a two-level model starts to learn, from the
+            codes as they then are; its KL weight runs through its schedule from here.
+        partition_start: progress at which it comes to rest: the prior is divided among the rows
+            for good, and the generator learns from prior draws alone.
         coverage_start: progress at which the decoder starts to learn from prior draws.
         coverage_draws: prior draws a step that the decoder learns from; 0 for none.
         coverage_weight: their weight in the loss.
-        code_steps: steps that the prior network takes alone after each step of the whole model.
+        code_steps: steps that the generator takes alone, between partition_start and
+            coverage_start, after each step of the whole model.
         code_draws: prior draws in each of them.
         forcing_coin: token or sequence.
     """
@@ -82,6 +91,7 @@ class TrainingSettings:
     character_dropout: float
     word_kl_weight: float
     prior_start: float
+    partition_start: float
     coverage_start: float
     coverage_draws: int
     coverage_weight: float
@@ -151,17 +161,24 @@ class Trainer:
         self._prior_scaled = False
         self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
         self._codes = torch.zeros(0)  # (rows, code) standardised, refreshed every epoch
+        self._settled: Gaussian | None = None  # the rows' posteriors when the latent came to rest
 
-        decoder_side: list[nn.Module] = [model.decoder]
-        encoder_side: list[nn.Module] = [model.encoder]
-        if model.prior is not None:
-            decoder_side.append(model.prior.generator)
-            encoder_side.append(model.prior.inference)
-        self._optimizers = {
-            "encoder": _make_optimizer(optimizer, encoder_side, optimizer.encoder_lr),
-            "decoder": _make_optimizer(optimizer, decoder_side, optimizer.decoder_lr),
+        parts: dict[str, Iterable[nn.Parameter]] = {
+            "encoder": model.encoder.parameters(),
+            "decoder": model.decoder.parameters(),
         }
-        self._parameters = list(model.parameters())
+        if model.prior is not None:
+            parts |= {
+                "inference": model.prior.inference.parameters(),
+                "generator": model.prior.generator.parameters(),
+                "grids": model.prior.grids,
+            }
+        self._parameters = {name: list(part) for name, part in parts.items()}
+        self._optimizers = {
+            name: _make_optimizer(optimizer, part)
+            for name, part in self._parameters.items()
+            if part
+        }
 
     @property
     def total_steps(self) -> int:
@@ -200,14 +217,14 @@ class Trainer:
             word_count += size
         self.epoch += 1
         last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
-        encoder_lr, decoder_lr = self._learning_rates(last, self.epoch - 1)
+        rates = self._learning_rates(last, self.epoch - 1)
         return EpochLosses(
             cross_entropy=reconstruction_sum / word_count,
             kl=kl_sum / word_count,
-            kl_weight=self.kl_weight(last),
+            kl_weight=self.kl_weight(self._latent_progress(last)),
             teacher_forcing_ratio=self.teacher_forcing_ratio(last),
-            encoder_lr=encoder_lr,
-            decoder_lr=decoder_lr,
+            encoder_lr=rates["encoder"],
+            decoder_lr=rates["decoder"],
         )
 
     def _train_step(self, batch: PairBatch, generator: torch.Generator) -> tuple[float, float]:
@@ -215,18 +232,17 @@ class Trainer:
         source, target = batch.source.to(self.device), batch.target.to(self.device)
         target_tense = batch.target_tense.to(self.device)
         two_level = self.model.prior is not None
+        if two_level:
+            self._prepare_upper_level(progress, generator)
 
         codes = self.model.encode(
             source.symbols, source.lengths, batch.source_tense.to(self.device)
         )
         code = codes.sample(generator)
+        kl = kl_per_unit(codes)
         if two_level:
-            # The upper level learns from codes as they are: it must not bend them to its wishes.
-            latent = self.model.infer_latent(Gaussian(codes.mean.detach(), codes.logvar.detach()))
-            kl, code_kl = kl_per_unit(latent), kl_per_unit(codes)
-            losses = settings.word_kl_weight * code_kl.sum(dim=1).mean()
+            losses = settings.word_kl_weight * kl.sum(dim=1).mean()
         else:
-            kl = code_kl = kl_per_unit(codes)
             losses = self._kl_penalty(kl, progress)
 
         coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
@@ -235,15 +251,13 @@ class Trainer:
         if coverage:
             covered = self._reconstruction(*self._coverage(coverage, generator), generator)
             losses = losses + settings.coverage_weight * covered
-        mean_kl = float(kl.detach().sum(dim=1).mean())
-        largest_kl = max(mean_kl, float(code_kl.detach().sum(dim=1).mean()))
-        self._check(float(losses.detach()), largest_kl)
+        kl_nats = float(kl.detach().sum(dim=1).mean())
+        self._check(float(losses.detach()), kl_nats)
         self._update(losses, progress)
-        if two_level and progress >= settings.prior_start:
-            for _ in range(settings.code_steps):
-                self._update(self._prior_loss(progress, generator), progress)
+        if two_level:
+            kl_nats = self._train_upper_level(batch.rows, progress, generator)
         self.step += 1
-        return float(reconstruction.detach()), mean_kl
+        return float(reconstruction.detach()), kl_nats
 
     def _reconstruction(
         self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator
@@ -260,24 +274,64 @@ class Trainer:
     def _kl_penalty(self, units: Tensor, progress: float) -> Tensor:
         return kl_penalty(
             units,
-            kl_weight=self.kl_weight(progress),
+            kl_weight=self.kl_weight(self._latent_progress(progress)),
             free_nats=self.free_nats,
             target_nats=self.target_nats,
         ).mean()
 
-    def _prior_loss(self, progress: float, generator: torch.Generator) -> Tensor:
-        """The upper level's own bound, on codes: -log p(h|z) + KL weight * KL, and its coverage."""
-        prior, draws = self.model.prior, self.settings.code_draws
+    # The upper level of a two-level model. It learns from codes as they are, and no gradient of
+    # its own reaches the encoder: it must not bend the codes to its wishes.
+
+    def _latent_progress(self, progress: float) -> float:
+        """Share done of the time in which the latent learns; the KL weight's progress."""
+        if self.model.prior is None:
+            return progress
+        first, last = self.settings.prior_start, self.settings.partition_start
+        return min(1.0, max(0.0, progress - first) / max(last - first, 1e-9))
+
+    def _prepare_upper_level(self, progress: float, generator: torch.Generator) -> None:
+        """Start the latent, and bring it to rest, when their time has come."""
+        if progress >= self.settings.prior_start and not self._prior_scaled:
+            self._refresh_codes()
+        if progress >= self.settings.partition_start and self._settled is None:
+            self._refresh_codes()
+            prior = self.model.prior
+            assert prior is not None
+            with torch.no_grad():
+                self._settled = prior.infer_standardised(self._codes)
+            self.partition.update(self._settled)
+            self.partition.settle(generator)
+
+    def _train_upper_level(
+        self, rows: Tensor, progress: float, generator: torch.Generator
+    ) -> float:
+        """Its steps beside a step of the whole model; the latent's KL, in nats per row."""
+        prior, settings = self.model.prior, self.settings
         assert prior is not None
-        chosen = torch.randint(len(self.rows), (draws,), generator=generator).to(self.device)
-        posterior = prior.infer_standardised(self._codes[chosen])
-        z = posterior.sample(generator)
-        bound = code_nll(prior.generate_standardised(z), self._codes[chosen]).mean()
-        bound = bound + self._kl_penalty(kl_per_unit(posterior), progress)
-        z = self._prior_draws(draws, generator)
-        owners = self.partition.owners(z, balance=True)
-        covered = code_nll(prior.generate_standardised(z), self._codes[owners]).mean()
-        return bound + covered
+        if progress < settings.prior_start:
+            return 0.0
+        if self._settled is not None:
+            if progress < settings.coverage_start:
+                for _ in range(settings.code_steps):
+                    self._update(self._covered_codes(generator), progress)
+            return float(kl_per_unit(self._settled).sum(dim=1).mean())
+        # Its own bound, on the batch's codes: -log p(h|z) + KL weight * KL.
+        codes = self._codes[rows.to(self.device)]
+        posterior = prior.infer_standardised(codes)
+        units = kl_per_unit(posterior)
+        bound = code_nll(prior.generate_standardised(posterior.sample(generator)), codes).mean()
+        bound = bound + self._kl_penalty(units, progress)
+        kl_nats = float(units.detach().sum(dim=1).mean())
+        self._check(float(bound.detach()), kl_nats)
+        self._update(bound, progress)
+        return kl_nats
+
+    def _covered_codes(self, generator: torch.Generator) -> Tensor:
+        """Prior coverage of codes: the generator's error at prior draws, in nats."""
+        assert self.model.prior is not None
+        z = self._prior_draws(self.settings.code_draws, generator)
+        owners = self.partition.owners(z, balance=False)
+        return code_nll(self.model.prior.generate_standardised(z), self._codes[owners]).mean()
 
     def _coverage(self, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Codes of prior draws, random tenses, and the owners' words in them.
@@ -324,43 +378,60 @@ class Trainer:
             )
 
     def _update(self, loss: Tensor, progress: float) -> None:
+        """A step of every optimizer whose parameters the loss depends on."""
         rates = self._learning_rates(progress, self.epoch)
-        for optimizer, rate in zip(self._optimizers.values(), rates, strict=True):
+        for name, optimizer in self._optimizers.items():
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rates[name]
         loss.backward()  # type: ignore[no-untyped-call]
         if self.optimizer.gradient_clip > 0.0:
-            norm = nn.utils.clip_grad_norm_(self._parameters, self.optimizer.gradient_clip)
+            parameters = [value for part in self._parameters.values() for value in part]
+            norm = nn.utils.clip_grad_norm_(parameters, self.optimizer.gradient_clip)
             if not math.isfinite(float(norm)):
                 raise Diverged(f"the gradient's norm became {float(norm)} at step {self.step}")
         for optimizer in self._optimizers.values():
             optimizer.step()
 
-    def _learning_rates(self, progress: float, epoch: int) -> tuple[float, float]:
+    def _learning_rates(self, progress: float, epoch: int) -> dict[str, float]:
         settings = self.optimizer
         factor = learning_rate_factor(settings.schedule, progress)
         drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
-        encoder_lr = settings.encoder_lr * factor * settings.encoder_step_gamma**drops
-        return encoder_lr, settings.decoder_lr * factor
+        generator_lr = settings.prior_lr * self._left_after(self.settings.partition_start, progress)
+        return {
+            "encoder": settings.encoder_lr * factor * settings.encoder_step_gamma**drops,
+            "decoder": settings.decoder_lr * factor,
+            "inference": settings.prior_lr * (1.0 - self._latent_progress(progress)),
+            "generator": generator_lr,
+            "grids": generator_lr * GRID_RATE,
+        }
+
+    @staticmethod
+    def _left_after(start: float, progress: float) -> float:
+        """1 until ``start``, then linearly to 0."""
+        return 1.0 if progress <= start else (1.0 - progress) / (1.0 - start)
 
     @torch.no_grad()
     def _refresh_rows(self) -> None:
-        """Bring codes, posteriors and the partition up to the model as it is now."""
-        first = min(self.settings.prior_start, self.settings.coverage_start)
-        ends_at = (self.step + self.steps_per_epoch) / max(1, self.total_steps - 1)
-        prior = self.model.prior
-        unused = prior is None and self.settings.coverage_draws == 0
-        if unused or ends_at < first:
+        """Bring what the upper level or the partition takes from the model up to date."""
+        settings = self.settings
+        if self.model.prior is not None:
+            if self._prior_scaled and self.progress < settings.coverage_start:
+                self._refresh_codes()
             return
-        posterior = row_posteriors(self.model, self.rows, self.device)
-        if prior is not None:
-            if not self._prior_scaled:
-                prior.fit_scale(posterior.mean)
-                self._prior_scaled = True
-            self._codes = prior.standardise(posterior.mean)
-            posterior = self.model.infer_latent(posterior)
-        self.partition.update(posterior)
+        ends_at = (self.step + self.steps_per_epoch) / max(1, self.total_steps - 1)
+        if settings.coverage_draws and ends_at >= settings.coverage_start:
+            self.partition.update(row_posteriors(self.model, self.rows, self.device))
+
+    @torch.no_grad()
+    def _refresh_codes(self) -> None:
+        prior = self.model.prior
+        assert prior is not None
+        codes = row_posteriors(self.model, self.rows, self.device)
+        if self._settled is None:
+            prior.fit_scale(codes)
+            self._prior_scaled = True
+        self._codes = prior.standardise(codes.mean)
 
     # State
 
@@ -368,11 +439,13 @@ class Trainer:
         """Everything needed to go on: tensors by name, and plain counters."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors["partition.bias"] = self.partition.bias
-        for side, optimizer in self._optimizers.items():
+        if self._settled is not None:
+            tensors["partition.mean"], tensors["partition.logvar"] = self._settled
+        for name, optimizer in self._optimizers.items():
             for index, slots in optimizer.state_dict()["state"].items():
                 for slot, value in slots.items():
                     if value is not None:
-                        tensors[f"optimizer.{side}.{index}.{slot}"] = torch.as_tensor(value)
+                        tensors[f"optimizer.{name}.{index}.{slot}"] = torch.as_tensor(value)
         counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": self._prior_scaled}
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
@@ -380,10 +453,16 @@ class Trainer:
         """Put back what ``state`` gave."""
         self.model.load_state_dict(_below("model.", tensors))
         self.partition.bias.copy_(tensors["partition.bias"])
-        for side, optimizer in self._optimizers.items():
+        if "partition.mean" in tensors:
+            self._settled = Gaussian(
+                tensors["partition.mean"].to(self.device),
+                tensors["partition.logvar"].to(self.device),
+            )
+            self.partition.update(self._settled)
+        for name, optimizer in self._optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
-            for name, value in _below(f"optimizer.{side}.", tensors).items():
-                index, slot = name.split(".", 1)
+            for place, value in _below(f"optimizer.{name}.", tensors).items():
+                index, slot = place.split(".", 1)
                 slots.setdefault(int(index), {})[slot] = value.clone()
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
@@ -411,13 +490,13 @@ def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.devi
 
 
 def _make_optimizer(
-    settings: OptimizerSettings, modules: Iterable[nn.Module], lr: float
+    settings: OptimizerSettings, parameters: list[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    """One optimizer; every step sets its rate."""
     if settings.algorithm == "adam":
-        return torch.optim.Adam(parameters, lr=lr, fused=True)
+        return torch.optim.Adam(parameters, fused=True)
     # Not fused: with momentum that fails when parameters join later, as a prior network's do.
-    return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum)
+    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -28,8 +28,9 @@ CONFIG = {
     "condition_size": 2,
     "prior_hidden_size": 7,
     "prior_layer_count": 2,
-    "fourier_count": 3,
-    "fourier_scale": 0.5,
+    "grid_size": 8,
+    "grid_levels": 2,
+    "grid_features": 3,
 }
 
 

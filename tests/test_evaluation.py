@@ -26,8 +26,9 @@ SIZES = {
         "condition_size": 4,
         "prior_hidden_size": 16,
         "prior_layer_count": 1,
-        "fourier_count": 4,
-        "fourier_scale": 0.7,
+        "grid_size": 8,
+        "grid_levels": 2,
+        "grid_features": 3,
     },
 }
 

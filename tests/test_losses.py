@@ -136,8 +136,11 @@ def test_the_owner_is_the_row_with_the_largest_biased_density(biased: bool) -> N
     if biased:
         partition.bias = torch.linspace(-2.0, 2.0, 7, dtype=torch.float64)
     owners = partition.owners(z, balance=False)
+    # All rows with the same variances, their mean.
+    logvar = torch.exp(posterior.logvar).mean(dim=0).log().expand(7, 3)
+    alike = Gaussian(posterior.mean, logvar)
     for point, owner in zip(z, owners.tolist(), strict=True):
-        density = distribution(posterior).log_prob(point) + partition.bias
+        density = distribution(alike).log_prob(point) + partition.bias
         assert owner == int(density.argmax())
     assert len(set(owners.tolist())) > 3  # the case would be empty if one row owned everything
 
@@ -149,21 +152,31 @@ def test_owners_without_balancing_leave_the_biases_alone() -> None:
     assert torch.equal(partition.bias, before)
 
 
+# Four rows close together and one far out: unbalanced, the parts are far from equal.
+UNEQUAL = Gaussian(
+    torch.tensor([[1.5, 0.0], [0.2, 0.0], [-0.2, 0.0], [0.0, 0.2], [0.0, -0.2]]).double(),
+    torch.full((5, 2), -2.0).double(),
+)
+
+
+def shares(partition: PriorPartition) -> Tensor:
+    owners = partition.owners(draws(4000, 2), balance=False)
+    return torch.bincount(owners, minlength=5) / len(owners)
+
+
 def test_balancing_gives_every_row_the_same_share_of_the_prior() -> None:
-    # One wide posterior in the middle and four narrow ones far out: unbalanced, the wide one
-    # owns most of the prior.
-    mean = torch.tensor([[0.0, 0.0], [2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]]).double()
-    logvar = torch.tensor([0.0, -2.0, -2.0, -2.0, -2.0]).double().unsqueeze(1).expand(5, 2)
-    partition = partition_of(Gaussian(mean, logvar))
-    z = draws(4000, 2)
-
-    def shares() -> Tensor:
-        return torch.bincount(partition.owners(z, balance=False), minlength=5) / len(z)
-
-    assert float(shares().max()) > 0.5
+    partition = partition_of(UNEQUAL)
+    assert float(shares(partition).min()) < 0.15
     for seed in range(600):
         partition.owners(draws(200, 2, seed=100 + seed), balance=True)
-    assert float((shares() - 0.2).abs().max()) < 0.03
+    assert float((shares(partition) - 0.2).abs().max()) < 0.03
+
+
+def test_settling_gives_every_row_the_same_share_at_once() -> None:
+    partition = partition_of(UNEQUAL)
+    partition.settle(torch.Generator().manual_seed(0))
+    assert float((shares(partition) - 0.2).abs().max()) < 0.03
+    assert partition.bias.grad is None
 
 
 def test_a_row_that_owns_nothing_gains_and_one_that_owns_all_loses_at_a_bounded_rate() -> None:

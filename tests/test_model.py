@@ -37,8 +37,9 @@ DEFAULT: dict[str, Any] = {
     "condition_size": 3,
     "prior_hidden_size": 8,
     "prior_layer_count": 2,
-    "fourier_count": 3,
-    "fourier_scale": 0.3,
+    "grid_size": 8,
+    "grid_levels": 2,
+    "grid_features": 3,
 }
 TINY = {
     "report, output fed back": ("report", {**REPORT, "feedback": "output"}),
@@ -454,29 +455,78 @@ def test_the_levels_of_a_model() -> None:
 
 def test_the_prior_network_keeps_the_units_of_its_codes() -> None:
     prior = prior_of(tiny("default, two levels"))
-    rows = 3.0 + 2.0 * torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
-    rows[:, 4] = 7.0  # a code that never moves must not divide by zero
+    generator = torch.Generator().manual_seed(0)
+    rows = 3.0 + torch.tensor([1.0, 2.0, 2.0, 2.0, 0.0]) * torch.randn(500, 5, generator=generator)
+    logvar = torch.tensor([0.0, 0.0, -2.0, 2.0, 0.0]).expand(500, 5)
     z = torch.randn(6, 2)
     before = prior.generate_standardised(z)
-    prior.fit_scale(rows)
+    prior.fit_scale(Gaussian(rows, logvar))
     standard = prior.standardise(rows)
     torch.testing.assert_close(standard.mean(dim=0), torch.zeros(5), atol=1e-4, rtol=0)
-    torch.testing.assert_close(standard[:, :4].std(dim=0), torch.ones(4))
-    assert torch.isfinite(standard).all()
+    torch.testing.assert_close(standard.square().mean(), torch.tensor(1.0))
+    # A unit counts by its spread in units of the spread of its posterior.
+    spread = standard.std(dim=0)
+    expected = rows.std(dim=0) / torch.exp(0.5 * logvar[0])
+    torch.testing.assert_close(spread / spread[0], expected / expected[0])
     torch.testing.assert_close(prior.generate_standardised(z), before)
     torch.testing.assert_close(prior.standardise(prior(z)), before, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(prior.infer(rows).mean, prior.infer_standardised(standard).mean)
 
 
-def test_no_fourier_features_feed_z_alone() -> None:
-    model = build_model("default", **{**DEFAULT, "fourier_count": 0})
+def test_codes_that_never_move_do_not_divide_by_zero() -> None:
+    prior = prior_of(tiny("default, two levels"))
+    still = torch.full((10, 5), 7.0)
+    prior.fit_scale(Gaussian(still, torch.zeros(10, 5)))
+    assert torch.isfinite(prior.standardise(still)).all()
+
+
+def test_no_grids_feed_z_alone() -> None:
+    model = build_model("default", **{**DEFAULT, "grid_levels": 0})
     first = prior_of(model).generator[0]
     assert isinstance(first, nn.Linear)
     assert first.in_features == 2
     assert model.code_of_latent(torch.randn(3, 2)).shape == (3, 5)
 
 
-def test_the_random_frequencies_are_saved_with_the_weights() -> None:
+@pytest.mark.parametrize(
+    ("latent_size", "planes"),
+    [
+        (1, [[0, 0]]),
+        (2, [[0, 1]]),
+        (3, [[0, 1], [1, 2], [2, 0]]),
+        (4, [[0, 1], [1, 2], [2, 3], [3, 0]]),
+    ],
+)
+def test_every_unit_lies_in_a_plane_with_a_grid(latent_size: int, planes: list[list[int]]) -> None:
+    prior = prior_of(build_model("default", **{**DEFAULT, "latent_size": latent_size}))
+    assert prior.planes == planes
+    assert [tuple(grid.shape) for grid in prior.grids] == [
+        (len(planes), 3, 8, 8),
+        (len(planes), 3, 4, 4),
+    ]
+    z = torch.randn(3, latent_size)
+    assert prior(z).shape == (3, 5)
+    for unit in range(latent_size):
+        moved = z.clone()
+        moved[:, unit] += 1.0
+        features, others = torch.cat(prior._features(z), 1), torch.cat(prior._features(moved), 1)
+        assert (features != others).any(dim=1).all()
+
+
+def test_a_grid_is_read_at_the_share_of_the_prior_below_z() -> None:
+    prior = prior_of(tiny("default, two levels"))
+    grid = prior.grids[1]  # 4 points a side, at shares 0, 1/3, 2/3 and 1
+    quantile = torch.distributions.Normal(0.0, 1.0).icdf
+    third = quantile(torch.tensor(1 / 3))
+    z = torch.stack([third, -third]).unsqueeze(0)  # the first unit runs along a row
+    torch.testing.assert_close(prior._features(z)[1][0], grid[0, :, 2, 1])
+    middle = grid[0, :, 1:3, 1:3].mean(dim=(1, 2))
+    torch.testing.assert_close(prior._features(torch.zeros(1, 2))[1][0], middle)
+    far = torch.full((1, 2), 1e6)
+    torch.testing.assert_close(prior._features(far)[1][0], grid[0, :, 3, 3])
+
+
+def test_the_grids_are_saved_with_the_weights() -> None:
     first, second = tiny("default, two levels", seed=0), tiny("default, two levels", seed=1)
     z = torch.randn(4, 2)
     assert not torch.allclose(first.code_of_latent(z), second.code_of_latent(z))

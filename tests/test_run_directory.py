@@ -42,13 +42,14 @@ DEFAULT: dict[str, Any] = {
     "condition_size": 2,
     "prior_hidden_size": 7,
     "prior_layer_count": 2,
-    "fourier_count": 3,
-    "fourier_scale": 0.5,
+    "grid_size": 8,
+    "grid_levels": 2,
+    "grid_features": 3,
 }
 CONFIGS = {
     "report": REPORT,
     "two-level": DEFAULT,
-    "no fourier features": {**DEFAULT, "fourier_count": 0},
+    "no grids": {**DEFAULT, "grid_levels": 0},
     "one-level": {**DEFAULT, "word_latent_size": 0},
 }
 
@@ -461,7 +462,9 @@ def edit_model_json(run: RunDirectory, **changes: object) -> None:
         {"latent_size": None},
         {"latent_size": [2]},
         {"latent_size": 3},
-        {"fourier_scale": math.nan},
+        {"grid_levels": 10**9},
+        {"grid_size": 10**6},
+        {"grid_features": math.nan},
         {"name": "other"},
         {"name": 3},
         {"name": "x" * 10**6},

@@ -57,8 +57,9 @@ DEFAULT: dict[str, Any] = {
     "condition_size": 3,
     "prior_hidden_size": 12,
     "prior_layer_count": 2,
-    "fourier_count": 4,
-    "fourier_scale": 0.3,
+    "grid_size": 8,
+    "grid_levels": 2,
+    "grid_features": 3,
 }
 MODELS = {
     "report": ("report", REPORT),
@@ -73,6 +74,7 @@ SETTINGS = TrainingSettings(
     character_dropout=0.2,
     word_kl_weight=0.1,
     prior_start=0.0,
+    partition_start=0.0,
     coverage_start=0.0,
     coverage_draws=4,
     coverage_weight=0.5,
@@ -80,10 +82,15 @@ SETTINGS = TrainingSettings(
     code_draws=6,
     forcing_coin="token",
 )
+# All phases of a two-level model within the nine steps of three epochs.
+PHASES = dataclasses.replace(
+    SETTINGS, prior_start=0.1, partition_start=0.4, coverage_start=0.7, code_draws=64
+)
 OPTIMIZER = OptimizerSettings(
     algorithm="adam",
     encoder_lr=3e-3,
     decoder_lr=2e-3,
+    prior_lr=3e-3,
     momentum=0.0,
     schedule="one_cycle",
     encoder_step_epochs=1,
@@ -162,7 +169,7 @@ def test_the_last_batch_may_be_smaller() -> None:
 
 @pytest.mark.parametrize("kind", list(MODELS))
 def test_an_epoch_reports_its_losses_and_schedules(kind: str) -> None:
-    trainer = make(kind)
+    trainer = make(kind, settings=PHASES)
     losses = trainer.train_epoch()
     assert all(math.isfinite(value) for value in dataclasses.astuple(losses))
     # An untrained decoder says each of 28 symbols with about the same probability.
@@ -170,7 +177,8 @@ def test_an_epoch_reports_its_losses_and_schedules(kind: str) -> None:
     assert losses.cross_entropy == pytest.approx(symbols * math.log(28), rel=0.1)
     assert losses.kl > 0.0
     last = 2 / 8  # progress of the epoch's last step
-    assert losses.kl_weight == pytest.approx(0.2 * (0.5 + 0.5 * last))
+    of_latent = (last - 0.1) / 0.3 if kind == "two levels" else last
+    assert losses.kl_weight == pytest.approx(0.2 * (0.5 + 0.5 * of_latent))
     assert losses.teacher_forcing_ratio == 0.6
     factor = learning_rate_factor("one_cycle", last)
     assert losses.encoder_lr == pytest.approx(3e-3 * factor)  # no drop in the first epoch
@@ -247,13 +255,13 @@ def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
 
 def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
     """After one step the encoder is the same with them and without; the rest is not."""
-    alone = dataclasses.replace(SETTINGS, character_dropout=0.0, prior_start=1.0, coverage_draws=0)
-    busy = dataclasses.replace(alone, prior_start=0.0, coverage_draws=4)
+    plain = dataclasses.replace(SETTINGS, character_dropout=0.0)
+    alone = dataclasses.replace(plain, prior_start=1.0, partition_start=1.0, coverage_draws=0)
+    busy = dataclasses.replace(plain, coverage_draws=4)
     unclipped = dataclasses.replace(OPTIMIZER, gradient_clip=0.0)
     before, after = weights(make()), []
     for chosen in (alone, busy):
         trainer = make(settings=chosen, optimizer=unclipped, ratio=1.0)
-        trainer._refresh_rows()
         generator = torch.Generator().manual_seed(0)
         (batch, *_) = ROWS.epoch(
             batch_size=8, pairs="cross", hallucination_share=0.0, generator=generator
@@ -265,7 +273,7 @@ def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
         if name.startswith("encoder."):
             assert not torch.equal(with_neither[name], before[name]), name
             torch.testing.assert_close(with_both[name], with_neither[name])
-        elif name.startswith(("prior.generator.", "prior.inference.")):
+        elif name.startswith(("prior.generator.", "prior.grids.")):
             assert torch.equal(with_neither[name], before[name]), name
             assert not torch.equal(with_both[name], before[name]), name
         elif name.startswith("decoder."):
@@ -273,13 +281,51 @@ def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
 
 
 def test_the_upper_level_leaves_encoder_and_decoder_alone() -> None:
-    trainer = make()
-    trainer._refresh_rows()
-    before = weights(trainer)
-    trainer._update(trainer._prior_loss(0.5, torch.Generator().manual_seed(0)), 0.5)
-    after = weights(trainer)
-    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"prior"}
+    """Its phases in turn: nothing, the latent and the generator, the generator alone, neither."""
+    trainer, generator = make(settings=PHASES), torch.Generator().manual_seed(0)
+    for progress, moving in [
+        (0.05, set()),
+        (0.2, {"prior.inference", "prior.generator", "prior.grids"}),
+        (0.5, {"prior.generator", "prior.grids"}),
+        (0.8, set()),
+    ]:
+        trainer._prepare_upper_level(progress, generator)
+        before = weights(trainer)
+        trainer._train_upper_level(torch.arange(6), progress, generator)
+        after = weights(trainer)
+        moved = {
+            ".".join(name.split(".")[:2])
+            for name in before
+            if not torch.equal(before[name], after[name])
+        }
+        assert moved == moving, progress
+
+
+def test_the_kl_weight_runs_through_its_schedule_while_the_latent_learns() -> None:
+    assert [make(settings=PHASES)._latent_progress(p) for p in (0.0, 0.1, 0.25, 0.4, 0.9)] == (
+        pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
+    )
+    assert make("one level", settings=PHASES)._latent_progress(0.3) == 0.3
+
+
+def test_the_partition_is_made_once_and_rests() -> None:
+    trainer, generator = make(settings=PHASES), torch.Generator().manual_seed(0)
+    trainer._prepare_upper_level(0.2, generator)
+    assert trainer._settled is None
+    trainer._prepare_upper_level(0.5, generator)
+    settled, bias = trainer._settled, trainer.partition.bias.clone()
+    assert settled is not None and settled.mean.shape == (6, 2)
+    assert trainer.model.prior is not None
+    expected = trainer.model.prior.infer_standardised(trainer._codes)
+    torch.testing.assert_close(settled.mean, expected.mean)
+    z = torch.randn(4000, 2, generator=generator)
+    owned = torch.bincount(trainer.partition.owners(z, balance=False), minlength=6) / 4000
+    assert float((owned - 1 / 6).abs().max()) < 0.04
+    trainer._train_upper_level(torch.arange(6), 0.5, generator)
+    trainer._prepare_upper_level(0.9, generator)
+    trainer._coverage(64, generator)
+    assert trainer._settled is settled
+    assert torch.equal(trainer.partition.bias, bias)
 
 
 # Knobs
@@ -297,9 +343,11 @@ KNOBS = [
     knob("one level", {"hallucination_share": 0.0}),
     knob("one level", {"character_dropout": 0.0}),
     knob("two levels", {"word_kl_weight": 0.5}),
-    knob("two levels", {"prior_start": 0.5}),
+    knob("two levels", {"prior_start": 0.3}),
+    knob("two levels", {"partition_start": 0.6}),
     knob("one level", {"coverage_start": 0.5}),
     knob("two levels", {"coverage_start": 0.5}),
+    knob("two levels", {"prior_lr": 1e-3}),
     knob("one level", {"coverage_draws": 0}),
     knob("two levels", {"coverage_draws": 7}),
     knob("one level", {"coverage_weight": 2.0}),
@@ -333,7 +381,7 @@ def build(kind: str, changes: dict[str, Any]) -> Trainer:
         own = {field.name for field in dataclasses.fields(template)}
         return dataclasses.replace(template, **{k: v for k, v in changes.items() if k in own})
 
-    chosen, optimizer = pick(SETTINGS), pick(OPTIMIZER)
+    chosen, optimizer = pick(PHASES), pick(OPTIMIZER)
     known = dataclasses.asdict(chosen).keys() | dataclasses.asdict(optimizer).keys()
     rest = {name: value for name, value in changes.items() if name not in known}
     return make(kind, settings=chosen, optimizer=optimizer, **rest)
@@ -354,7 +402,7 @@ def test_the_same_settings_learn_the_same_to_the_bit(kind: str) -> None:
 def test_every_knob_changes_what_is_learned(
     kind: str, change: dict[str, Any], base: dict[str, Any]
 ) -> None:
-    changed = trained(build(kind, {**base, **change}), SETTINGS.epochs)
+    changed = trained(build(kind, {**base, **change}), PHASES.epochs)
     assert not equal(changed, unchanged(kind, base.get("algorithm", "adam")))
 
 
@@ -368,23 +416,19 @@ def test_the_knobs_above_are_all_there_are() -> None:
     assert fields <= named
 
 
-@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "prior"])
 def test_a_side_whose_rate_is_zero_stands_still(kind: str) -> None:
     still = dataclasses.replace(
         OPTIMIZER,
         **{f"{kind}_lr": 0.0},
     )
-    trainer = make(optimizer=still)
-    before, after = weights(trainer), trained(trainer, 1)
-    sides = {
-        "encoder": ("encoder.", "prior.inference."),
-        "decoder": ("decoder.", "prior.generator."),
-    }
+    trainer = make(settings=PHASES, optimizer=still)
+    before, after = weights(trainer), trained(trainer, PHASES.epochs)
     for name, value in before.items():
-        if name in ("prior.frequencies", "prior.code_mean", "prior.code_std"):
+        if name in ("prior.code_mean", "prior.code_scale"):
             continue
         moved = not torch.equal(value, after[name])
-        assert moved != name.startswith(sides[kind]), name
+        assert moved != name.startswith(f"{kind}."), name
 
 
 def test_a_gradient_longer_than_the_clip_is_cut_to_it() -> None:
@@ -444,18 +488,18 @@ def test_step_lr_drops_the_encoders_rate_alone(every: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "algorithm", "momentum", "start"),
+    ("kind", "algorithm", "momentum", "chosen"),
     [
-        *itertools.product(MODELS, ["adam"], [0.0], [0.5]),
-        *itertools.product(MODELS, ["sgd"], [0.9], [0.5]),
-        ("two levels", "adam", 0.0, 0.0),
-        ("report", "sgd", 0.0, 0.5),
+        *itertools.product(MODELS, ["adam"], [0.0], [PHASES]),
+        *itertools.product(MODELS, ["sgd"], [0.9], [PHASES]),
+        ("two levels", "adam", 0.0, SETTINGS),
+        ("one level", "adam", 0.0, SETTINGS),
+        ("report", "sgd", 0.0, SETTINGS),
     ],
 )
 def test_a_resumed_run_repeats_the_uninterrupted_one_to_the_bit(
-    kind: str, algorithm: Any, momentum: float, start: float
+    kind: str, algorithm: Any, momentum: float, chosen: TrainingSettings
 ) -> None:
-    chosen = dataclasses.replace(SETTINGS, prior_start=start, coverage_start=start)
     optimizer = dataclasses.replace(OPTIMIZER, algorithm=algorithm, momentum=momentum)
     whole = make(kind, settings=chosen, optimizer=optimizer)
     straight = [whole.train_epoch() for _ in range(3)]
@@ -545,7 +589,11 @@ def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make(kind)
-    trainer._refresh_rows()
+    generator = torch.Generator().manual_seed(0)
+    if kind == "two levels":
+        trainer._prepare_upper_level(0.0, generator)
+    else:
+        trainer._refresh_rows()
     seen: list[Tensor] = []
 
     def noted(z: Tensor) -> Tensor:
@@ -553,10 +601,9 @@ def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(
         return torch.zeros(len(z), 6)
 
     monkeypatch.setattr(trainer.model, "code_of_latent", noted)
-    generator = torch.Generator().manual_seed(0)
     bias = trainer.partition.bias.clone()
     dealt = [trainer._coverage(4, generator) for _ in range(8)]
-    # One level balances here; in two levels the upper level's own loss does.
+    # One level balances here; in two levels the partition was balanced when it was made.
     assert torch.equal(trainer.partition.bias, bias) == (kind == "two levels")
     trainer.partition.bias.copy_(bias)
     tenses = torch.cat([tense for _, tense, _ in dealt])
@@ -617,6 +664,7 @@ TOY = dataclasses.replace(
     coverage_draws=0,
     word_kl_weight=0.0,
     prior_start=1.0,
+    partition_start=1.0,
 )
 TOY_OPTIMIZER = dataclasses.replace(
     OPTIMIZER, encoder_lr=2e-2, decoder_lr=2e-2, encoder_step_epochs=0
