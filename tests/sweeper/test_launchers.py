@@ -74,13 +74,13 @@ LAUNCHERS = [
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str]) -> None:
     standin.run(
-        "x=choice(1,2)", "mode=choice(fine,raise,notfinite)", "steps=1", *launcher,
-        "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3",
+        "x=choice(1,2)", "mode=choice(fine,raise)", "steps=1", *launcher,
+        "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.max_consecutive_failures=0",
     )  # fmt: skip
     trials = standin.trials()
     found = {(trial.params["x"], trial.params["mode"]): trial for trial in trials}
-    assert len(found) == len(trials) == 6, "every point, and none twice"
+    assert len(found) == len(trials) == 4, "every point, and none twice"
     for (x, mode), trial in found.items():
         value = (x - 3.0) ** 2
         directory = Path(trial.user_attrs["directory"])
@@ -93,10 +93,7 @@ def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str])
             assert trial.state == TrialState.COMPLETE and trial.value == value
         else:
             assert trial.state == TrialState.FAIL and trial.value is None
-    assert {trial.user_attrs["reason"] for trial in trials if trial.value is None} == {
-        "RuntimeError: the reason in two lines",
-        "the objective is not finite: nan",
-    }
+            assert trial.user_attrs["reason"] == "RuntimeError: the reason in two lines"
     jobs = [
         line
         for trial in complete(trials)
