@@ -57,16 +57,18 @@ class PriorPartition:
     not only the neighbourhoods of the posteriors (*prior coverage*). All rows are given the same
     posterior variances, their mean over the rows: the parts are then convex, a power diagram. A
     bias per row, moved until all rows own the same share of the prior, makes the parts equal
-    (semi-discrete optimal transport). It exists in training only: generation never looks a row up.
+    (semi-discrete optimal transport). Its unit is chosen so that a part is about one wide, which
+    changes no part: how far a bias moves a border would else hang on how wide the posteriors are.
+    It exists in training only: generation never looks a row up.
     """
 
-    BALANCE_RATE = 0.02  # nats a step; the border of a region then moves by a few percent of it
+    BALANCE_RATE = 0.02  # a step; the border of a part then moves by a few percent of its width
     SETTLE_STEPS = 60
     SETTLE_DRAWS = 8192
-    SETTLE_RATES = (2.0, 0.02)  # nats, first and last: a part far out moves by tens of nats
+    SETTLE_RATES = (2.0, 0.02)  # first and last; a part far out moves by many times its width
 
     def __init__(self, row_count: int, device: torch.device) -> None:
-        self.bias = torch.zeros(row_count, device=device)  # (rows,) nats
+        self.bias = torch.zeros(row_count, device=device)  # (rows,)
         self._linear = torch.zeros(0)
         self._constant = torch.zeros(0)
 
@@ -74,6 +76,9 @@ class PriorPartition:
     def update(self, posterior: Gaussian) -> None:
         """Take the posteriors q(z|row) of all training rows; tensors (rows, latent)."""
         precision = 1.0 / torch.exp(posterior.logvar).mean(dim=0)
+        rows, size = posterior.mean.shape
+        spread = (posterior.mean.var(dim=0, unbiased=False) * precision).sum()
+        precision = precision * size * rows ** (2.0 / size) / spread.clamp(min=1e-12)
         self._linear = (posterior.mean * precision).T
         self._constant = -0.5 * (posterior.mean.square() * precision).sum(dim=1)
 
@@ -84,7 +89,12 @@ class PriorPartition:
         Args:
             balance: whether to move the biases by what these draws show.
         """
-        owners = (z @ self._linear + self._constant + self.bias).argmax(dim=1)
+        offset = self._constant + self.bias
+        owners = torch.cat(
+            [  # in pieces whose scores fit the cache
+                torch.addmm(offset, part, self._linear).argmax(dim=1) for part in z.split(1024)
+            ]
+        )
         if balance:
             self.bias += self.BALANCE_RATE * (1.0 - self._shares(owners)).clamp(min=-3.0)
         return owners
@@ -94,7 +104,7 @@ class PriorPartition:
         """Move the biases until the parts are about equal, for posteriors that stay as they are.
 
         Ascent on the concave dual of the transport problem, each row's steps scaled by Adam: a
-        border between distant posteriors takes far more nats than one between near ones.
+        border between distant posteriors takes a far larger bias than one between near ones.
         """
         first, last = self.SETTLE_RATES
         optimizer = torch.optim.Adam([self.bias], lr=first, betas=(0.9, 0.9), maximize=True)

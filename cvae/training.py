@@ -43,7 +43,8 @@ class OptimizerSettings:
         prior_lr: peak learning rate of the prior network (two-level models). Its course is its
             own: constant, until what learns has to come to rest, then linearly to 0.
         momentum: of sgd.
-        schedule: constant, or one_cycle: a linear rise over the first tenth, then a cosine to 0.
+        schedule: constant, or one_cycle: a linear rise over the first tenth, then a
+            linear fall to 0.
         encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
             by encoder_step_gamma; 0 for never.
         gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
@@ -115,15 +116,15 @@ class EpochLosses:
 def learning_rate_factor(schedule: str, progress: float) -> float:
     """Share of the peak learning rate at a progress in [0, 1].
 
-    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls along a cosine to 0.
-    Source: Smith and Topin 2018, with the usual cosine fall.
+    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
+    Source: Smith and Topin 2018.
     """
     if schedule == "constant":
         return 1.0
     rise = 0.1
     if progress < rise:
         return 0.04 + 0.96 * progress / rise
-    return 0.5 * (1.0 + math.cos(math.pi * (progress - rise) / (1.0 - rise)))
+    return (1.0 - progress) / (1.0 - rise)
 
 
 class Trainer:

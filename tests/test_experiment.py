@@ -176,7 +176,8 @@ def test_every_member_trains_a_step(
     if group != "model":
         overrides.append("model=single")
     smoke = [word for word in words if word != "debug=smoke"]
-    config = compose(*overrides, *smoke, "training.epochs=1", "training.coverage_start=0.0")
+    starts = [f"training.{phase}_start=0.0" for phase in ("prior", "partition", "coverage")]
+    config = compose(*overrides, *smoke, "training.epochs=1", *starts)
     dataset = experiment.load_dataset(config["data"])
     torch.manual_seed(0)
     sizes = {key: value for key, value in config["model"].items() if key != "name"}

@@ -139,8 +139,11 @@ def test_the_owner_is_the_row_with_the_largest_biased_density(biased: bool) -> N
     # All rows with the same variances, their mean.
     logvar = torch.exp(posterior.logvar).mean(dim=0).log().expand(7, 3)
     alike = Gaussian(posterior.mean, logvar)
+    # Biases count in a unit in which a part is about one wide.
+    spread = float((posterior.mean.var(dim=0, unbiased=False) / torch.exp(logvar[0])).sum())
+    unit = spread / (3 * 7 ** (2 / 3))
     for point, owner in zip(z, owners.tolist(), strict=True):
-        density = distribution(alike).log_prob(point) + partition.bias
+        density = distribution(alike).log_prob(point) / unit + partition.bias
         assert owner == int(density.argmax())
     assert len(set(owners.tolist())) > 3  # the case would be empty if one row owned everything
 
@@ -177,6 +180,17 @@ def test_settling_gives_every_row_the_same_share_at_once() -> None:
     partition.settle(torch.Generator().manual_seed(0))
     assert float((shares(partition) - 0.2).abs().max()) < 0.03
     assert partition.bias.grad is None
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_the_size_of_the_posteriors_changes_no_part(scale: float) -> None:
+    """Nor how fast they settle: posteriors narrow, or wide, in the same places."""
+    posterior = Gaussian(UNEQUAL.mean, UNEQUAL.logvar + 2.0 * math.log(scale))
+    partition, other = partition_of(posterior), partition_of(UNEQUAL)
+    z = draws(500, 2)
+    assert torch.equal(partition.owners(z, balance=False), other.owners(z, balance=False))
+    partition.settle(torch.Generator().manual_seed(0))
+    assert float((shares(partition) - 0.2).abs().max()) < 0.03
 
 
 def test_a_row_that_owns_nothing_gains_and_one_that_owns_all_loses_at_a_bounded_rate() -> None:
