@@ -20,6 +20,7 @@ from cvae import metrics
 from cvae.alphabet import TENSES, decode
 from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
+from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, Gaussian
 
 Forms = tuple[str, str, str, str]
@@ -286,7 +287,7 @@ def latent_use(seen: Observations) -> Numbers:
     """How much the latent z says about a word."""
     posterior, samples = seen.posteriors
     return {
-        "kl": float(metrics.kl_standard_normal(posterior.mean, posterior.logvar).mean()),
+        "kl": float(kl_per_unit(posterior).sum(dim=1).mean()),
         "active_units": metrics.active_units(posterior.mean),
         "mutual_information": metrics.mutual_information(posterior.mean, posterior.logvar, samples),
     }

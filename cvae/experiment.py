@@ -60,6 +60,7 @@ class _Progress:
     """What a run has found so far; part of every checkpoint."""
 
     rows: list[dict[str, float | None]] = field(default_factory=list)
+    epochs: list[dict[str, float]] = field(default_factory=list)
     best_value: float = -math.inf
     best_parts: dict[str, float] = field(default_factory=dict)
     best_state: dict[str, Tensor] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class _Run:
                 began = time.monotonic()
                 losses = trainer.train_epoch()
                 self.progress.train_seconds += time.monotonic() - began
+                self.progress.epochs.append({"epoch": trainer.epoch, **vars(losses)})
                 shown.epoch(losses.cross_entropy, losses.kl)
                 due = trainer.epoch % every == 0 or trainer.finished
                 if due:
@@ -224,6 +226,7 @@ class _Run:
         counters |= {
             "config": self.config,
             "rows": progress.rows,
+            "epochs": progress.epochs,
             "best_value": None if math.isinf(progress.best_value) else progress.best_value,
             "best_parts": progress.best_parts,
             "train_seconds": progress.train_seconds,
@@ -250,6 +253,7 @@ class _Run:
             best_value = counters["best_value"]
             self.progress = _Progress(
                 rows=counters["rows"],
+                epochs=counters["epochs"],
                 best_value=-math.inf if best_value is None else best_value,
                 best_parts=counters["best_parts"],
                 best_state={
@@ -288,7 +292,7 @@ class _Run:
             "conversions.csv", [row for split in splits for row in conversions[split]]
         )
         self.files.write_table("samples.csv", samples)
-        self.files.write_curves(figures.curves(progress.rows))
+        self._write_curves()
         value = self._objective(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
         self._write_result("complete", warning, value, progress.best_parts, table)
@@ -313,9 +317,14 @@ class _Run:
         if status == "pruned" and self.progress.best_parts:
             value = self._objective(self.progress.best_parts)
         if rows:
-            self.files.write_curves(figures.curves(rows))
+            self._write_curves()
         self._write_result(status, reason, value, self.progress.best_parts, table)
         self.files.clear_checkpoint()
+
+    def _write_curves(self) -> None:
+        rows, epochs = self.progress.rows, self.progress.epochs
+        self.files.write_table("epochs.csv", epochs)
+        self.files.write_curves(figures.curves(rows, epochs))
 
     def _write_result(
         self,

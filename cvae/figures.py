@@ -1,4 +1,4 @@
-"""``curves.png``: the report's figure over training, from the rows of ``metrics.csv``."""
+"""``curves.png``: the report's figure over training, from ``metrics.csv`` and ``epochs.csv``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PANELS: Final = (
 )
 
 
-def curves(metrics_rows: Sequence[Row]) -> bytes:
+def curves(metrics_rows: Sequence[Row], epoch_rows: Sequence[Row] = ()) -> bytes:
     """Draw the report's figure: six panels over the epochs, as a PNG.
 
     Cross-entropy, KL, KL weight, teacher forcing ratio, BLEU-4 and Gaussian score. A value that
@@ -55,6 +55,8 @@ def curves(metrics_rows: Sequence[Row]) -> bytes:
 
     Args:
         metrics_rows: the rows of ``metrics.csv``, in order; none at all is fine.
+        epoch_rows: the rows of ``epochs.csv``. What they hold is drawn from them: an annealing
+            cycle may be shorter than the time between two evaluations.
     """
     # The objects themselves instead of pyplot: no window system, no state shared with a caller.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,9 +66,10 @@ def curves(metrics_rows: Sequence[Row]) -> bytes:
     figure = Figure(figsize=(12.0, 6.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, 3, sharex=True)
-    epochs = _column(metrics_rows, "epoch")
+    every_epoch = {name for row in epoch_rows for name in row}
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
-        _draw(axes, panel, metrics_rows, epochs)
+        of_epochs = all(name in every_epoch for name, _, _ in panel.curves)
+        _draw(axes, panel, epoch_rows if of_epochs else metrics_rows)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
@@ -76,7 +79,8 @@ def curves(metrics_rows: Sequence[Row]) -> bytes:
     return picture.getvalue()
 
 
-def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row], epochs: Sequence[float]) -> None:
+def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row]) -> None:
+    epochs = _column(rows, "epoch")
     axes.set_title(panel.title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -17,7 +17,7 @@ def kl_per_unit(posterior: Gaussian) -> Tensor:
     Source: Kingma and Welling 2014, appendix B; docs/derivation.md, equation (7).
     """
     mean, logvar = posterior
-    return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar)
+    return 0.5 * (mean.square() + torch.expm1(logvar) - logvar)  # expm1: never below 0
 
 
 def kl_penalty(
@@ -92,7 +92,8 @@ class PriorPartition:
         offset = self._constant + self.bias
         owners = torch.cat(
             [  # in pieces whose scores fit the cache
-                torch.addmm(offset, part, self._linear).argmax(dim=1) for part in z.split(1024)
+                torch.addmm(offset, part, self._linear).argmax(dim=1)
+                for part in torch.split(z, 1024)
             ]
         )
         if balance:

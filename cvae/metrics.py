@@ -274,24 +274,6 @@ def novel_real_share(
 _LOG_TWO_PI: Final = math.log(2.0 * math.pi)
 
 
-def kl_standard_normal(means: Tensor, logvars: Tensor) -> Tensor:
-    """KL(N(mean, exp(logvar)) || N(0, I)) of every row, in nats.
-
-    KL = 1/2 sum_u (mean_u^2 + exp(logvar_u) - 1 - logvar_u). Range [0, inf); 0 means that the
-    row's latent says nothing.
-
-    Args:
-        means: (rows, latent), floating.
-        logvars: (rows, latent), floating.
-
-    Returns:
-        (rows,).
-
-    Source: Kingma and Welling 2014, appendix B.
-    """
-    return 0.5 * (means.square() + torch.expm1(logvars) - logvars).sum(dim=-1)
-
-
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
     """Number of latent units u whose posterior mean moves: Var_x(E_q[z_u | x]) > ``threshold``.
 

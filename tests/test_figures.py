@@ -62,6 +62,17 @@ def test_one_value_alone_shows_as_a_dot(name: str) -> None:
     assert ink(figures.curves(rows)) > 10
 
 
+def test_what_every_epoch_knows_is_drawn_from_every_epoch() -> None:
+    """A KL weight that is 0 at all evaluations, and cycles between them."""
+    evaluations = [{**FULL, "epoch": epoch, "kl_weight": 0.0} for epoch in (10, 20, 30)]
+    epochs = [{"epoch": epoch, "kl_weight": epoch % 10 / 10} for epoch in range(1, 31)]
+    coarse, fine = figures.curves(evaluations), figures.curves(evaluations, epochs)
+    flat = [{**row, "kl_weight": 0.0} for row in epochs]
+    assert ink(fine) != ink(coarse)
+    assert figures.curves(evaluations, flat) != fine
+    assert figures.curves(evaluations, [{"epoch": 1}]) == coarse
+
+
 @pytest.mark.parametrize(
     "rows",
     [

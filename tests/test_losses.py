@@ -103,6 +103,18 @@ def test_the_target_rate_pulls_the_batchs_kl_from_both_sides(
     torch.testing.assert_close(units.grad, torch.full((2, 2), 2.0 * slope))
 
 
+def test_kl_golden_values() -> None:
+    means = torch.tensor([[0.0, 0.0], [1.0, -2.0], [0.0, 0.0]], dtype=torch.float64)
+    logvars = torch.tensor([[0.0, 0.0], [0.0, 0.0], [math.log(4.0), 0.0]], dtype=torch.float64)
+    expected = [0.0, 2.5, 0.5 * (4.0 - 1.0 - math.log(4.0))]
+    assert kl_per_unit(Gaussian(means, logvars)).sum(dim=1).tolist() == pytest.approx(expected)
+
+
+def test_kl_near_the_prior_is_never_negative() -> None:
+    logvars = torch.linspace(-1e-3, 1e-3, 101).unsqueeze(1)
+    assert kl_per_unit(Gaussian(torch.zeros_like(logvars), logvars)).min() >= 0.0
+
+
 # The upper level's likelihood
 
 
