@@ -313,6 +313,8 @@ def test_an_interrupt_ends_it_cleanly(run: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", program, run],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # As from a terminal: a shell starts what it runs in the background deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == b"ready\n"

@@ -14,6 +14,8 @@ import pytest
 from optuna.trial import TrialState
 from standin import Standin, complete
 
+pytestmark = pytest.mark.slow
+
 
 def is_installed(module: str) -> bool:
     return importlib.util.find_spec(f"hydra_plugins.{module}") is not None

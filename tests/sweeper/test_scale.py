@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_measurement_counts_what_it_ran(tmp_path: Path) -> None:
