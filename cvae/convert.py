@@ -8,7 +8,6 @@ cut -f1 verbs.tsv | python -m cvae.convert outputs/my_run --to third > third.txt
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cvae.alphabet import LETTERS, MAX_WORD_LENGTH, TENSES
+from cvae.terminal import InputError, exit_code_of
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -45,41 +45,26 @@ miss and bus; need has none and, at the price of agreed, is left to the model.""
 _BATCH: Final = 256
 
 
-class InputError(ValueError):
-    """Words or tenses that cannot be used; the message is one line."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
     options = _parser().parse_args(arguments)
+    return exit_code_of("cvae.convert", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    target = parse_tense("--to", options.to)
+    source = None if options.source is None else parse_tense("--from", options.source)
+    words = check_words(options.words or _read_words(sys.stdin))
+
+    from cvae.run_directory import RunDirectory, RunDirectoryError
+
     try:
-        target = parse_tense("--to", options.to)
-        source = None if options.source is None else parse_tense("--from", options.source)
-        words = check_words(options.words or _read_words(sys.stdin))
-
-        from cvae.run_directory import RunDirectory, RunDirectoryError
-
-        try:
-            model = RunDirectory(options.run_dir).load_model()
-        except RunDirectoryError as error:
-            raise InputError(str(error)) from error
-        for word, tense, prediction in conversions(model, words, source, target):
-            row = (word, TENSES[tense], TENSES[target], prediction)
-            print("\t".join(row) if options.verbose else prediction)
-        sys.stdout.flush()
-    except InputError as error:
-        print(f"cvae.convert: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        # What is still in the buffer goes nowhere, or Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
-            return 0
-        print(f"cvae.convert: cannot write: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        model = RunDirectory(options.run_dir).load_model()
+    except RunDirectoryError as error:
+        raise InputError(str(error)) from error
+    for word, tense, prediction in conversions(model, words, source, target):
+        row = (word, TENSES[tense], TENSES[target], prediction)
+        print("\t".join(row) if options.verbose else prediction)
 
 
 def _parser() -> argparse.ArgumentParser:

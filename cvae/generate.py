@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
+from cvae.terminal import InputError, exit_code_of
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -24,41 +24,26 @@ MOST_DRAWS: Final = 10_000_000
 _BATCH: Final = 512
 
 
-class InputError(ValueError):
-    """Options or a run directory that cannot be used; the message is one line."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
     options = _parser().parse_args(arguments)
+    return exit_code_of("cvae.generate", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if not 1 <= options.count <= MOST_DRAWS:
+        raise InputError(f"-n is {options.count}; allowed: 1 to {MOST_DRAWS}")
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed is {options.seed}; allowed: 0 to {2**63 - 1}")
+
+    from cvae.run_directory import RunDirectory, RunDirectoryError
+
     try:
-        if not 1 <= options.count <= MOST_DRAWS:
-            raise InputError(f"-n is {options.count}; allowed: 1 to {MOST_DRAWS}")
-        if not 0 <= options.seed < 2**63:
-            raise InputError(f"--seed is {options.seed}; allowed: 0 to {2**63 - 1}")
-
-        from cvae.run_directory import RunDirectory, RunDirectoryError
-
-        try:
-            model = RunDirectory(options.run_dir).load_model()
-        except RunDirectoryError as error:
-            raise InputError(str(error)) from error
-        write = {"text": _write_text, "csv": _write_csv, "json": _write_json}[options.format]
-        write(paradigms(model, options.count, options.seed))
-        sys.stdout.flush()
-    except InputError as error:
-        print(f"cvae.generate: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        # What is still in the buffer goes nowhere, or Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # the reader (head, less) has seen enough
-            return 0
-        print(f"cvae.generate: cannot write: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        model = RunDirectory(options.run_dir).load_model()
+    except RunDirectoryError as error:
+        raise InputError(str(error)) from error
+    write = {"text": _write_text, "csv": _write_csv, "json": _write_json}[options.format]
+    write(paradigms(model, options.count, options.seed))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,32 @@
+"""Tests of cvae.terminal; what a pipe, a full disk and an interrupt do: test_convert.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        ("InputError('no words')", 2, "me: no words\n"),
+        (
+            "OSError(28, 'No space left on device')",
+            2,
+            "me: cannot write: No space left on device\n",
+        ),
+        ("OSError('libx.so does not load')", 2, "me: cannot write: libx.so does not load\n"),
+        ("BrokenPipeError(32, 'Broken pipe')", 0, ""),
+        ("KeyboardInterrupt()", 130, ""),
+    ],
+)
+def test_every_end_has_its_code_and_its_line(failure: str, code: int, said: str) -> None:
+    program = (
+        "import sys; from cvae.terminal import InputError, exit_code_of\n"
+        f"def work():\n    raise {failure}\n"
+        "sys.exit(exit_code_of('me', work))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout) == (code, said, "")
