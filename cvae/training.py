@@ -8,7 +8,8 @@ uninterrupted one to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -68,6 +69,8 @@ class TrainingSettings:
     Attributes:
         epochs: passes over the training words.
         batch_size: pairs a step.
+        matmul_precision: of the networks' float32 products while they train: highest, high or
+            medium, as in ``torch.set_float32_matmul_precision``.
         pairs: same or cross, see ``TrainingRows.epoch``.
         hallucination_share: share of pairs with a made-up stem.
         character_dropout: probability that a decoder input is hidden.
@@ -87,6 +90,7 @@ class TrainingSettings:
 
     epochs: int
     batch_size: int
+    matmul_precision: Literal["highest", "high", "medium"]
     pairs: Literal["same", "cross"]
     hallucination_share: float
     character_dropout: float
@@ -125,6 +129,21 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
     if progress < rise:
         return 0.04 + 0.96 * progress / rise
     return (1.0 - progress) / (1.0 - rise)
+
+
+@contextmanager
+def _matmul_precision(name: str) -> Iterator[None]:
+    """How exactly float32 matrices are multiplied within, as torch names it; then as before.
+
+    The networks bear less than float32. Who owns a point of the prior does not: scores of many
+    rows are compared there that differ little.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Trainer:
@@ -236,25 +255,27 @@ class Trainer:
         if two_level:
             self._prepare_upper_level(progress, generator)
 
-        codes = self.model.encode(
-            source.symbols, source.lengths, batch.source_tense.to(self.device)
-        )
-        code = codes.sample(generator)
-        kl = kl_per_unit(codes)
-        if two_level:
-            losses = settings.word_kl_weight * kl.sum(dim=1).mean()
-        else:
-            losses = self._kl_penalty(kl, progress)
-
         coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
-        reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
-        losses = losses + reconstruction
-        if coverage:
-            covered = self._reconstruction(*self._coverage(coverage, generator), generator)
-            losses = losses + settings.coverage_weight * covered
-        kl_nats = float(kl.detach().sum(dim=1).mean())
-        self._check(float(losses.detach()), kl_nats)
-        self._update(losses, progress)
+        with _matmul_precision(settings.matmul_precision):
+            codes = self.model.encode(
+                source.symbols, source.lengths, batch.source_tense.to(self.device)
+            )
+            code = codes.sample(generator)
+            kl = kl_per_unit(codes)
+            if two_level:
+                losses = settings.word_kl_weight * kl.sum(dim=1).mean()
+            else:
+                losses = self._kl_penalty(kl, progress)
+            reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
+            losses = losses + reconstruction
+            if coverage:
+                z, tense, symbols = self._coverage_draws(coverage, generator)
+                code = self.model.code_of_latent(z)
+                covered = self._reconstruction(code, tense, symbols, generator)
+                losses = losses + settings.coverage_weight * covered
+            kl_nats = float(kl.detach().sum(dim=1).mean())
+            self._check(float(losses.detach()), kl_nats)
+            self._update(losses, progress)
         if two_level:
             kl_nats = self._train_upper_level(batch.rows, progress, generator)
         self.step += 1
@@ -334,8 +355,11 @@ class Trainer:
         owners = self.partition.owners(z, balance=False)
         return code_nll(self.model.prior.generate_standardised(z), self._codes[owners]).mean()
 
-    def _coverage(self, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes of prior draws, random tenses, and the owners' words in them.
+    @_matmul_precision("highest")
+    def _coverage_draws(
+        self, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior draws, random tenses, and the symbols of the owners' words in them.
 
         Draws are made for some steps at once and dealt out by length, to save padding.
         """
@@ -348,7 +372,7 @@ class Trainer:
                 self._dealt.append((z[chosen.to(self.device)], owners[chosen], tense[chosen]))
         z, owners, tense = self._dealt.pop()
         words = self.rows.words(owners, tense).to(self.device)
-        return self.model.code_of_latent(z), tense.to(self.device), words.symbols
+        return z, tense.to(self.device), words.symbols
 
     def _prior_draws(self, draws: int, generator: torch.Generator) -> Tensor:
         return torch.randn(draws, self.model.latent_size, generator=generator).to(self.device)
