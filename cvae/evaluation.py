@@ -265,7 +265,11 @@ def test_conversions(seen: Observations) -> Numbers:
 def dev_generation(seen: Observations) -> Numbers:
     """Gaussian score over the bank that selection may look at."""
     score = metrics.gaussian_score(seen.dev_draws, seen.training_rows)
-    return {"dev_gaussian_score": score.score, "dev_gaussian_distinct": score.distinct}
+    return {
+        "dev_gaussian_score": score.score,
+        "dev_gaussian_distinct": score.distinct,
+        "dev_distinct_paradigms": metrics.distinct_paradigms(seen.dev_draws),
+    }
 
 
 def report_generation(seen: Observations) -> Numbers:
@@ -277,6 +281,7 @@ def report_generation(seen: Observations) -> Numbers:
         "gaussian_high": score.high,
         "gaussian_distinct": score.distinct,
         "gaussian_draws": score.draws,
+        "distinct_paradigms": metrics.distinct_paradigms(seen.report_draws),
         "novel_real_share": metrics.novel_real_share(
             seen.report_draws, seen.training_rows, seen.dataset.is_known
         ),
@@ -327,7 +332,7 @@ def collapse_warning(seen: Observations, table: Numbers) -> str | None:
         int(units),
         information,
         latent_size=seen.model.latent_size,
-        distinct_paradigms=len(set(seen.report_draws)),
+        distinct_paradigms=metrics.distinct_paradigms(seen.report_draws),
     )
 
 

@@ -140,6 +140,7 @@ def _known_keys() -> list[str]:
         *config_rules.SECTIONS,
         *config_rules.TOP,
         "experiment",
+        "base",
         "debug",
         "sweep",
         "storage",

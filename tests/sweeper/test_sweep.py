@@ -356,6 +356,15 @@ def test_a_conditional_space(standin: Standin, way: str) -> None:
     assert shapes == {"round", "square"}
 
 
+def test_a_grid_covers_a_conditional_space(standin: Standin) -> None:
+    standin.run(
+        "shape=choice(round,square)", "hydra/sweeper=conditional", "hydra/sweeper/sampler=grid",
+        "hydra.sweeper.n_trials=100",
+    )  # fmt: skip
+    found = [tuple(trial.params.values()) for trial in complete(standin.trials())]
+    assert sorted(found) == [("round",), ("square", 4), ("square", 5), ("square", 6)]
+
+
 def test_the_stock_sweeper_is_one_override_away(standin: Standin) -> None:
     standin.run(
         *SPACE, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",
