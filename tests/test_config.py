@@ -12,12 +12,12 @@ from typing import Any
 
 import hydra
 import pytest
-from hydra_plugins.hydra_cvae_sweeper._space import Grid, Space, make_space
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import OmegaConf
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, Space, make_space
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
