@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from cvae import metrics
+from cvae import inflection, metrics
 from cvae.alphabet import TENSES, decode
 from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
@@ -260,6 +260,32 @@ def dev_conversions(seen: Observations) -> Numbers:
 def test_conversions(seen: Observations) -> Numbers:
     """The same for the test verbs. For the record only: nothing is chosen by it."""
     return _conversions("test", seen.test)
+
+
+BASELINES: Final[Mapping[str, Callable[[Pair], str]]] = {
+    "rules": lambda pair: inflection.convert(pair.source, pair.source_tense, pair.target_tense),
+    "copy the source": lambda pair: pair.source,
+}
+"""What converts without having learned anything, by its name in tables of scores."""
+
+
+def baseline_conversions(baseline: str, dataset: Dataset) -> Numbers:
+    """What a baseline scores: the numbers that a model has from the same pairs, by the same names.
+
+    Those of the report's pairs, and of the dev and test verbs where the data set has them.
+    """
+    answer = BASELINES[baseline]
+
+    def converted(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
+        return [(pair, answer(pair)) for pair in pairs]
+
+    report = converted(dataset.report_pairs)
+    return {
+        "bleu4": _bleu4(report),
+        "exact_match": _exact_match(report),
+        **_conversions("dev", converted(pairs_of(dataset.dev, include_same=False))),
+        **_conversions("test", converted(pairs_of(dataset.test, include_same=False))),
+    }
 
 
 def dev_generation(seen: Observations) -> Numbers:

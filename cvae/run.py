@@ -141,6 +141,7 @@ def _known_keys() -> list[str]:
         *config_rules.TOP,
         "experiment",
         "base",
+        "change",
         "debug",
         "sweep",
         "storage",

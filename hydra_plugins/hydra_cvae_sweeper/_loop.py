@@ -290,8 +290,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             with self.book.snapshot():
                 for key, distribution in self.space.distributions.items():
                     claim.trial._suggest(key, distribution)
+                unions = self.space.unions() if self.book.grid is not None else {}
                 for key, distribution in self.space.following(claim.trial.params):
-                    claim.trial._suggest(key, distribution)
+                    claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except (ValueError, NotImplementedError) as error:
             if isinstance(error, SweepError):

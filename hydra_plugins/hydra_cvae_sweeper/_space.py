@@ -35,6 +35,22 @@ class Space:
             if condition in chosen:
                 yield from (pair for pair in distributions.items() if pair[0] not in self.fixed)
 
+    def unions(self) -> dict[str, BaseDistribution]:
+        """All choices of a key that has others under other conditions, by key.
+
+        Optuna wants one set of choices a key in a study. A grid knows its values beforehand, so
+        that it can tell Optuna of the union; a sampler would draw from it what does not belong.
+        """
+        choices: dict[str, list[Any]] = {}
+        for distributions in self.conditional.values():
+            for key, distribution in distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    choices.setdefault(key, []).extend(distribution.choices)
+        unique = {
+            key: list({repr(v): v for v in values}.values()) for key, values in choices.items()
+        }
+        return {key: CategoricalDistribution(values) for key, values in unique.items()}
+
     def conditional_keys(self) -> list[str]:
         """The keys that some trials lack."""
         return list(dict.fromkeys(key for keys in self.conditional.values() for key in keys))
