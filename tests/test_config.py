@@ -57,7 +57,7 @@ def test_every_yaml_opens_with_the_command_that_uses_it(group: str, member: str)
     assert text.startswith(f"# python -m cvae.run {group}={member}")
 
 
-@pytest.mark.parametrize("group", ["experiment", "base", "debug", "storage"])
+@pytest.mark.parametrize("group", ["experiment", "base", "change", "debug", "storage"])
 def test_every_named_study_passes_the_check(group: str) -> None:
     for member in members(group):
         check(compose(f"{group}={member}"))
@@ -197,9 +197,9 @@ def sweeper_config(*overrides: str) -> dict[str, Any]:
 CLAIMS = [name for name in members("experiment") if name.startswith("claim_")]
 
 
-def trials_of(study: str) -> list[dict[str, str]]:
+def trials_of(study: str, group: str = "experiment") -> list[dict[str, str]]:
     """The overrides of every trial of a grid study, by key."""
-    settings = sweeper_config(f"experiment={study}")
+    settings = sweeper_config(f"{group}={study}")
     assert str(settings["sampler"]["_target_"]).endswith("GridSampler")
 
     def parsed(node: Mapping[str, Any]) -> Space:
@@ -230,6 +230,23 @@ def test_every_trial_of_a_claims_study_passes_the_check(study: str) -> None:
         assert (found["training"]["batch_size"] == 1) == (trial["base"] == "report")
         bases.setdefault(trial["base"], set()).add(trial["seed"])
     assert bases["report"] == {"0", "1"} and bases["default"] == {"0", "1", "2"}
+
+
+def test_the_ablation_makes_every_change_once_a_seed() -> None:
+    trials = trials_of("ablation")
+    assert sorted(trial["change"] for trial in trials) == sorted(members("change") * 3)
+    unchanged = compose("experiment=ablation")
+    for trial in trials:
+        found = compose("experiment=ablation", f"change={trial['change']}")
+        check(found)
+        assert (found == unchanged) == (trial["change"] == "none")
+        assert found["evaluation"]["test"] is True
+
+
+def test_the_scores_are_of_both_data_sets_and_the_test_verbs() -> None:
+    trials = trials_of("scores", "sweep")
+    assert len(trials) == 6 and {trial["data"] for trial in trials} == {"common", "large"}
+    assert compose("sweep=scores")["evaluation"]["test"] is True
 
 
 def test_the_report_has_six_claims() -> None:
