@@ -129,10 +129,11 @@ def cycles(runs: Runs, curves: Runs) -> Answer:
     """A cycle begins where the KL weight falls; its first evaluation is the restart."""
     dropped, restarts_rise, restarts = [], [], []
     for run in _where(runs, "anneal.cycle_count", 3)["run"]:
-        curve = curves[(curves["run"] == run) & (curves["kl_weight"].cummax() > 0)]
-        parts = [
-            part["bleu4"] for _, part in curve.groupby((curve["kl_weight"].diff() < 0).cumsum())
-        ]
+        curve = _where(curves, "run", run)
+        # A two-level model's latent, and with it the first cycle, begins later than the run.
+        curve = curve[curve["kl_weight"].cummax() > 0]
+        cycle = (curve["kl_weight"].diff() < 0).cumsum()
+        parts = [part for _, part in curve["bleu4"].groupby(cycle)]
         if len(parts) < 2:
             continue
         starts = [float(part.iloc[0]) for part in parts]

@@ -58,7 +58,6 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
 ) -> None:
     runs = tmp_path / "multirun"
     number = 0
-    rates = "optim.encoder_lr"
     for base, distinct in (("report", {0.05: 1, 1.0: 900}), ("default", {0.001: 40, 0.02: 30})):
         for rate, said in distinct.items():
             for seed in (0, 1):
