@@ -120,7 +120,7 @@ SECTIONS: Final[Mapping[str, Node]] = {
         "coverage_start": SHARE,
         "coverage_draws": whole_number(0, 1_000_000),
         "coverage_weight": NOT_NEGATIVE,
-        "code_steps": whole_number(1, 1000),
+        "code_steps": whole_number(0, 1000),
         "code_draws": whole_number(1, 1_000_000),
     },
     "evaluation": {

@@ -16,7 +16,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from cvae import metrics
+from cvae import inflection, metrics
 from cvae.alphabet import TENSES, decode
 from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
@@ -262,10 +262,40 @@ def test_conversions(seen: Observations) -> Numbers:
     return _conversions("test", seen.test)
 
 
+BASELINES: Final[Mapping[str, Callable[[Pair], str]]] = {
+    "rules": lambda pair: inflection.convert(pair.source, pair.source_tense, pair.target_tense),
+    "copy the source": lambda pair: pair.source,
+}
+"""What converts without having learned anything, by its name in tables of scores."""
+
+
+def baseline_conversions(baseline: str, dataset: Dataset) -> Numbers:
+    """What a baseline scores: the numbers that a model has from the same pairs, by the same names.
+
+    Those of the report's pairs, and of the dev and test verbs where the data set has them.
+    """
+    answer = BASELINES[baseline]
+
+    def converted(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
+        return [(pair, answer(pair)) for pair in pairs]
+
+    report = converted(dataset.report_pairs)
+    return {
+        "bleu4": _bleu4(report),
+        "exact_match": _exact_match(report),
+        **_conversions("dev", converted(pairs_of(dataset.dev, include_same=False))),
+        **_conversions("test", converted(pairs_of(dataset.test, include_same=False))),
+    }
+
+
 def dev_generation(seen: Observations) -> Numbers:
     """Gaussian score over the bank that selection may look at."""
     score = metrics.gaussian_score(seen.dev_draws, seen.training_rows)
-    return {"dev_gaussian_score": score.score, "dev_gaussian_distinct": score.distinct}
+    return {
+        "dev_gaussian_score": score.score,
+        "dev_gaussian_distinct": score.distinct,
+        "dev_distinct_paradigms": metrics.distinct_paradigms(seen.dev_draws),
+    }
 
 
 def report_generation(seen: Observations) -> Numbers:
@@ -277,6 +307,7 @@ def report_generation(seen: Observations) -> Numbers:
         "gaussian_high": score.high,
         "gaussian_distinct": score.distinct,
         "gaussian_draws": score.draws,
+        "distinct_paradigms": metrics.distinct_paradigms(seen.report_draws),
         "novel_real_share": metrics.novel_real_share(
             seen.report_draws, seen.training_rows, seen.dataset.is_known
         ),
@@ -327,7 +358,7 @@ def collapse_warning(seen: Observations, table: Numbers) -> str | None:
         int(units),
         information,
         latent_size=seen.model.latent_size,
-        distinct_paradigms=len(set(seen.report_draws)),
+        distinct_paradigms=metrics.distinct_paradigms(seen.report_draws),
     )
 
 

@@ -248,6 +248,20 @@ def gaussian_score(draws: Sequence[Paradigm], rows: Collection[Paradigm]) -> Gau
     )
 
 
+def distinct_paradigms(draws: Sequence[Paradigm]) -> int:
+    """Number of different paradigms among the prior draws, training rows or not.
+
+    Range 1 to the number of draws; larger is better. At 1 the decoder says the same whatever z is,
+    which the Gaussian score's distinct rows cannot tell from never hitting a row.
+
+    Raises:
+        MetricError: if there is no draw.
+    """
+    if not draws:
+        raise MetricError("distinct paradigms of no draws")
+    return len(set(draws))
+
+
 def novel_real_share(
     draws: Iterable[Paradigm],
     training_rows: Iterable[Paradigm],

@@ -140,6 +140,8 @@ def _known_keys() -> list[str]:
         *config_rules.SECTIONS,
         *config_rules.TOP,
         "experiment",
+        "base",
+        "change",
         "debug",
         "sweep",
         "storage",

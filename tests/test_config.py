@@ -6,15 +6,18 @@ import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import OmegaConf
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, Space, make_space
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -54,7 +57,7 @@ def test_every_yaml_opens_with_the_command_that_uses_it(group: str, member: str)
     assert text.startswith(f"# python -m cvae.run {group}={member}")
 
 
-@pytest.mark.parametrize("group", ["experiment", "debug", "storage"])
+@pytest.mark.parametrize("group", ["experiment", "base", "change", "debug", "storage"])
 def test_every_named_study_passes_the_check(group: str) -> None:
     for member in members(group):
         check(compose(f"{group}={member}"))
@@ -189,6 +192,76 @@ def sweeper_config(*overrides: str) -> dict[str, Any]:
         found = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
+
+
+CLAIMS = [name for name in members("experiment") if name.startswith("claim_")]
+
+
+def trials_of(study: str, group: str = "experiment") -> list[dict[str, str]]:
+    """The overrides of every trial of a grid study, by key."""
+    settings = sweeper_config(f"{group}={study}")
+    assert str(settings["sampler"]["_target_"]).endswith("GridSampler")
+
+    def parsed(node: Mapping[str, Any]) -> Space:
+        texts = [f"{key}={value}" for key, value in node.items()]
+        return make_space(create_params_from_overrides(texts), {})
+
+    space = parsed(settings["params"])
+    space.conditional = {key: parsed(node).distributions for key, node in
+                         (settings["conditional"] or {}).items()}  # fmt: skip
+    grid = Grid(
+        {key: kind.choices for key, kind in space.distributions.items()},
+        lambda point: {key: kind.choices for key, kind in space.following(point)},
+        space.conditional_keys(),
+    )
+    assert settings["n_trials"] == len(grid), "the study covers its grid"
+    assert settings["study_name"] == study
+    return [dict(text.split("=", 1) for text in space.overrides(point)) for point in grid]
+
+
+@pytest.mark.parametrize("study", CLAIMS)
+def test_every_trial_of_a_claims_study_passes_the_check(study: str) -> None:
+    bases: dict[str, set[str]] = {}
+    for trial in trials_of(study):
+        found = compose(f"experiment={study}", *(f"{key}={value}" for key, value in trial.items()))
+        check(found)
+        assert found["evaluation"]["keep"] == "last"
+        assert found["model"]["name"] == ("report" if trial["base"] == "report" else "default")
+        assert (found["training"]["batch_size"] == 1) == (trial["base"] == "report")
+        bases.setdefault(trial["base"], set()).add(trial["seed"])
+    assert bases["report"] == {"0", "1"} and bases["default"] == {"0", "1", "2"}
+
+
+def test_the_ablation_makes_every_change_once_a_seed() -> None:
+    trials = trials_of("ablation")
+    assert sorted(trial["change"] for trial in trials) == sorted(members("change") * 3)
+    unchanged = compose("experiment=ablation")
+    for trial in trials:
+        found = compose("experiment=ablation", f"change={trial['change']}")
+        check(found)
+        assert (found == unchanged) == (trial["change"] == "none")
+        assert found["evaluation"]["test"] is True
+
+
+def test_the_scores_are_of_both_data_sets_and_the_test_verbs() -> None:
+    trials = trials_of("scores", "sweep")
+    assert len(trials) == 6 and {trial["data"] for trial in trials} == {"common", "large"}
+    assert compose("sweep=scores")["evaluation"]["test"] is True
+
+
+def test_the_report_has_six_claims() -> None:
+    assert len(CLAIMS) == 6
+
+
+def test_the_claims_about_rates_compare_the_reports_rates() -> None:
+    rates = {
+        (found["optim"]["encoder_lr"], found["optim"]["decoder_lr"], found["optim"]["algorithm"])
+        for trial in trials_of("claim_equal_rates")
+        if trial["base"] == "report"
+        for found in [compose("experiment=claim_equal_rates",
+                              *(f"{key}={value}" for key, value in trial.items()))]
+    }  # fmt: skip
+    assert rates == {(0.05, 0.05, "sgd"), (1.0, 0.05, "sgd")}
 
 
 @pytest.mark.parametrize("study", members("sweep"))

@@ -406,3 +406,11 @@ def test_collapse_of_an_encoder_that_says_the_prior() -> None:
     information = metrics.mutual_information(means, logvars, normal(means, logvars, 1))
     assert (kl, units) == (0.0, 0)
     assert metrics.collapse_warning(kl, units, information, latent_size=4) is not None
+
+
+def test_distinct_paradigms_are_counted_whether_rows_or_not() -> None:
+    same, other = ("a", "as", "aing", "aed"), ("a", "as", "aing", "aid")
+    assert metrics.distinct_paradigms([same] * 50) == 1
+    assert metrics.distinct_paradigms([same, other, same]) == 2
+    with pytest.raises(metrics.MetricError, match="no draws"):
+        metrics.distinct_paradigms([])

@@ -80,7 +80,7 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     max_failure_rate: float = 1.0
 
     # Keys that are varied only together with a member of a group, or any other value:
-    # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}.
+    # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
     # Values that a grid takes from an interval(...), its ends among them.

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -121,8 +121,16 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         if target.rpartition(".")[2] != "GridSampler":
             return None
         points = max(2, int(self.settings["grid_points"]))
+
+        def values(kinds: Iterable[tuple[str, BaseDistribution]]) -> dict[str, list[Any]]:
+            return {key: self._grid_values(kind, points) for key, kind in kinds}
+
+        if not self.space.conditional:
+            return Grid(values(self.space.distributions.items()))
         return Grid(
-            {key: self._grid_values(kind, points) for key, kind in self.space.distributions.items()}
+            values(self.space.distributions.items()),
+            lambda point: values(self.space.following(point)),
+            self.space.conditional_keys(),
         )
 
     def _grid_values(self, distribution: BaseDistribution, points: int) -> list[Any]:
@@ -282,8 +290,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             with self.book.snapshot():
                 for key, distribution in self.space.distributions.items():
                     claim.trial._suggest(key, distribution)
+                unions = self.space.unions() if self.book.grid is not None else {}
                 for key, distribution in self.space.following(claim.trial.params):
-                    claim.trial._suggest(key, distribution)
+                    claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except (ValueError, NotImplementedError) as error:
             if isinstance(error, SweepError):

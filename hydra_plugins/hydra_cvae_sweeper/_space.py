@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,26 @@ class Space:
         for condition, distributions in self.conditional.items():
             if condition in chosen:
                 yield from (pair for pair in distributions.items() if pair[0] not in self.fixed)
+
+    def unions(self) -> dict[str, BaseDistribution]:
+        """All choices of a key that has others under other conditions, by key.
+
+        Optuna wants one set of choices a key in a study. A grid knows its values beforehand, so
+        that it can tell Optuna of the union; a sampler would draw from it what does not belong.
+        """
+        choices: dict[str, list[Any]] = {}
+        for distributions in self.conditional.values():
+            for key, distribution in distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    choices.setdefault(key, []).extend(distribution.choices)
+        unique = {
+            key: list({repr(v): v for v in values}.values()) for key, values in choices.items()
+        }
+        return {key: CategoricalDistribution(values) for key, values in unique.items()}
+
+    def conditional_keys(self) -> list[str]:
+        """The keys that some trials lack."""
+        return list(dict.fromkeys(key for keys in self.conditional.values() for key in keys))
 
     def example(self) -> dict[str, Any]:
         """Some point of the space, to see whether a job's config can be composed at all."""
@@ -110,10 +131,21 @@ class Grid:
     trial, refuses choices that cannot be sorted, and draws points in random order.
     """
 
-    def __init__(self, choices: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        choices: Mapping[str, Sequence[Any]],
+        following: Callable[[Mapping[str, Any]], Mapping[str, Sequence[Any]]] | None = None,
+        following_keys: Sequence[str] = (),
+    ) -> None:
+        """`following` gives the further choices that a point of `choices` has, by its values."""
         self._choices = {key: list(values) for key, values in choices.items()}
+        self._following = following
+        self._keys = [*self._choices, *following_keys]
 
     def __len__(self) -> int:
+        return self._size() if self._following is None else sum(1 for _ in self)
+
+    def _size(self) -> int:
         size = 1
         for values in self._choices.values():
             size *= len(values)
@@ -126,12 +158,15 @@ class Grid:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Steps of a golden section: no number of trials leaves a large part untouched."""
-        size = len(self)
+        size = self._size()
         step = max(1, round(size * 0.618034))
         while math.gcd(step, size) != 1:
             step += 1
         for count in range(size):
-            yield self._point(count * step % size)
+            point = self._point(count * step % size)
+            more = {} if self._following is None else self._following(point)
+            for values in itertools.product(*more.values()):
+                yield {**point, **dict(zip(more, values, strict=True))}
 
     def _point(self, index: int) -> dict[str, Any]:
         point = {}
@@ -141,4 +176,4 @@ class Grid:
         return {key: point[key] for key in self._choices}
 
     def _name(self, point: Mapping[str, Any]) -> tuple[str, ...]:
-        return tuple(repr(point.get(key)) for key in self._choices)
+        return tuple(repr(point.get(key)) for key in self._keys)

@@ -193,6 +193,7 @@ def _metrics(bleu: float, gaussian: float, chance: random.Random) -> dict[str, f
         "gaussian_high": gaussian + 0.03,
         "gaussian_distinct": float(round(gaussian * 700)),
         "gaussian_draws": 1000.0,
+        "distinct_paradigms": 900.0,
         "dev_gaussian_score": gaussian,
         "novel_real_share": 0.05,
         "kl": chance.uniform(5, 12),

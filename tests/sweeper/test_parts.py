@@ -65,6 +65,20 @@ def test_a_grid_gives_every_point_once() -> None:
     assert len({repr(point) for point in taken}) == 6
 
 
+def test_a_grid_covers_what_only_some_points_have() -> None:
+    more = {"square": {"corners": [4, 5], "seed": [0]}, "round": {"seed": [0, 1, 2]}}
+    grid = Grid({"shape": ["square", "round"]}, lambda point: more[point["shape"]],
+                ["corners", "seed"])  # fmt: skip
+    taken: list[dict[str, Any]] = []
+    while (point := grid.next(taken)) is not None:
+        taken.append(point)
+    assert len(taken) == len(grid) == 5
+    assert {"shape": "square", "corners": 5, "seed": 0} in taken
+    assert [point for point in taken if point["shape"] == "round"] == [
+        {"shape": "round", "seed": seed} for seed in range(3)
+    ]
+
+
 def test_the_beginning_of_a_grid_is_spread_over_all_of_it() -> None:
     grid = Grid({key: range(3) for key in "abcde"})
     begun = [point for point, _ in zip(grid, range(12), strict=False)]

@@ -356,6 +356,13 @@ def test_a_conditional_space(standin: Standin, way: str) -> None:
     assert shapes == {"round", "square"}
 
 
+def test_a_grid_covers_a_conditional_space(standin: Standin) -> None:
+    standin.run("hydra/sweeper=conditional_grid", "hydra.sweeper.n_trials=100")
+    found = [tuple(trial.params.values()) for trial in complete(standin.trials())]
+    squares = [("square", corners, x) for corners in (4, 5, 6) for x in (1, 2)]
+    assert sorted(found) == [("round", 3), *squares], "a key may have other choices elsewhere"
+
+
 def test_the_stock_sweeper_is_one_override_away(standin: Standin) -> None:
     standin.run(
         *SPACE, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",

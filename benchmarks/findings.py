@@ -1,0 +1,380 @@
+"""``python benchmarks/findings.py multirun``: docs/findings.md and docs/scores.md from the runs.
+
+It reads the studies of the report's claims, ``ablation`` and ``scores*`` below the given
+directories, fills the tables and the yes or no of every claim between the documents' markers, and
+draws docs/figures/. A study without a run says so in its table's place. The words around the
+markers are written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import measuring
+import pandas as pd
+from report import filled
+
+from cvae import evaluation, results
+from cvae.data import load_table
+
+DOCUMENTS: Final = measuring.REPOSITORY / "docs"
+BLOWN: Final = 100.0
+"""Nats per word of a KL that has blown up: naming a verb takes 7, spelling it some 30."""
+
+NAMES: Final = {"report": "the report's networks", "default": "default", "single": "one level"}
+FEW: Final = 10
+"""So many different paradigms among 1,000 prior draws, or fewer, are one word whatever z is."""
+
+Runs = pd.DataFrame
+Answer = tuple[bool | None, str]
+"""Whether the claim holds (None: cannot be told from these runs), and by which numbers."""
+
+
+# --- claims ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A study and what to look at in it.
+
+    Attributes:
+        keys: the varied keys that make a variant, beside the base.
+        criterion: when the claim counts as confirmed, in words.
+        holds: the same as a function of one base's runs and their curves.
+        panels: columns of metrics.csv that the figure shows.
+    """
+
+    keys: tuple[str, ...]
+    criterion: str
+    holds: Callable[[Runs, Runs], Answer]
+    panels: tuple[str, ...]
+
+
+def _where(runs: Runs, key: str, value: object) -> Runs:
+    return runs[runs[key] == value]
+
+
+def _numbers(runs: Runs, column: str) -> list[float]:
+    return [float(value) for value in runs[column].dropna()] if column in runs else []
+
+
+def _range(values: Sequence[float]) -> str:
+    """Mean and range: ``0.91 (0.88 to 0.95)``."""
+    if not values:
+        return "-"
+    mean = sum(values) / len(values)
+    low, high = min(values), max(values)
+    shown = _short(mean)
+    return shown if low == high else f"{shown} ({_short(low)} to {_short(high)})"
+
+
+def _short(value: float) -> str:
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def _ended(runs: Runs) -> bool:
+    return bool(len(runs)) and bool((runs["status"] == "complete").all())
+
+
+def equal_rates(runs: Runs, _: Runs) -> Answer:
+    equal = runs["optim.encoder_lr"] == runs["optim.encoder_lr"].min()
+    said, more = (_numbers(part, "distinct_paradigms") for part in (runs[equal], runs[~equal]))
+    shown = f"different paradigms: equal rates {_range(said)}, faster encoder {_range(more)}"
+    if not said or not more:
+        return None, shown
+    return max(said) <= FEW < min(more), shown
+
+
+def step_lr(runs: Runs, _: Runs) -> Answer:
+    stepped = _where(runs, "optim.encoder_step_gamma", 0.5)
+    copied = evaluation.baseline_conversions("copy the source", load_table("common"))["bleu4"]
+    assert copied is not None
+    bleu = _numbers(stepped, "bleu4")
+    shown = f"BLEU-4 with StepLR {_range(bleu)}, copying the source {copied:.3f}"
+    return (_ended(stepped) and min(bleu) > copied) if len(stepped) else None, shown
+
+
+def _exploded(runs: Runs) -> str:
+    return f"{(runs['status'] == 'diverged').sum()} of {len(runs)} diverged"
+
+
+def constant_kl(runs: Runs, _: Runs) -> Answer:
+    constant = _where(runs, "anneal", "constant")
+    if constant.empty:
+        return None, "no run"
+    shown = f"{_exploded(constant)}, KL in the end {_range(_numbers(constant, 'kl'))} nats"
+    blown = (constant["status"] == "diverged") | (constant["kl"] > BLOWN)
+    return bool(blown.all()), shown
+
+
+def kl_switch_on(runs: Runs, curves: Runs) -> Answer:
+    late, never = (_where(runs, "anneal.start", start) for start in (0.5, 1.0))
+    if late.empty:
+        return None, "no run"
+    peak = curves[curves["run"].isin(never["run"])].groupby("run")["kl"].max()
+    shown = f"{_exploded(late)} when switched on; KL left alone reached {_range(list(peak))} nats"
+    return bool((late["status"] == "diverged").all()), shown
+
+
+def cycles(runs: Runs, curves: Runs) -> Answer:
+    """A cycle begins where the KL weight falls; its first evaluation is the restart."""
+    dropped, restarts_rise, restarts = [], [], []
+    for run in _where(runs, "anneal.cycle_count", 3)["run"]:
+        curve = _where(curves, "run", run)
+        # A two-level model's latent, and with it the first cycle, begins later than the run.
+        curve = curve[curve["kl_weight"].cummax() > 0]
+        cycle = (curve["kl_weight"].diff() < 0).cumsum()
+        parts = [part for _, part in curve["bleu4"].groupby(cycle)]
+        if len(parts) < 2:
+            continue
+        starts = [float(part.iloc[0]) for part in parts]
+        restarts.append(starts)
+        dropped.append(all(float(part.min()) < float(part.iloc[0]) for part in parts))
+        restarts_rise.append(starts == sorted(starts) and starts[0] < starts[-1])
+    if not restarts:
+        return None, "fewer than two cycles"
+    shown = "BLEU-4 at the restarts " + "; ".join(
+        " > ".join(f"{value:.3f}" for value in starts) for starts in restarts
+    )
+    return all(dropped) and all(restarts_rise), shown
+
+
+def teacher_forcing(runs: Runs, _: Runs) -> Answer:
+    constant = _where(runs, "teacher_forcing", "constant")
+    parts = {
+        "none": _where(constant, "teacher_forcing.ratio", 0.0),
+        "fast": _where(runs, "teacher_forcing", "exponential"),
+        "report's": _where(runs, "teacher_forcing", "linear"),
+        "never falls": _where(constant, "teacher_forcing.ratio", 1.0),
+    }
+    bleu = {name: _numbers(part, "dev_bleu4") for name, part in parts.items()}
+    shown = "dev BLEU-4: " + ", ".join(f"{name} {_range(values)}" for name, values in bleu.items())
+    if not all(bleu.values()):
+        return None, shown
+    least = min(bleu["report's"])
+    return all(max(bleu[name]) < least for name in ("none", "fast", "never falls")), shown
+
+
+CLAIMS: Final[Mapping[str, Claim]] = {
+    "claim_equal_rates": Claim(
+        ("optim.encoder_lr", "optim.decoder_lr"),
+        f"with equal rates every run says at most {FEW} different paradigms in 1,000 prior draws, "
+        "and with a faster encoder every run says more",
+        equal_rates,
+        ("kl", "dev_distinct_paradigms", "bleu4"),
+    ),
+    "claim_step_lr": Claim(
+        ("optim.encoder_step_gamma",),
+        "every run with StepLR ends, with a BLEU-4 of the ten pairs above that of copying the "
+        "source",
+        step_lr,
+        ("cross_entropy", "kl", "bleu4"),
+    ),
+    "claim_constant_kl": Claim(
+        ("anneal",),
+        f"at a constant weight of 1 every run diverges or ends with a KL above {BLOWN:.0f} nats "
+        "per word (naming a verb takes 7)",
+        constant_kl,
+        ("kl", "kl_weight", "bleu4"),
+    ),
+    "claim_kl_switch_on": Claim(
+        ("anneal.start",),
+        "every run whose weight switches on half-way diverges: a loss that is not finite, or a KL "
+        "above 100,000 nats per word",
+        kl_switch_on,
+        ("kl", "kl_weight", "cross_entropy"),
+    ),
+    "claim_cycles": Claim(
+        ("anneal.cycle_count",),
+        "in every run BLEU-4 of the ten pairs falls below its restart within each cycle, and every "
+        "cycle restarts at least as high as the one before",
+        cycles,
+        ("bleu4", "kl_weight", "dev_distinct_paradigms"),
+    ),
+    "claim_teacher_forcing": Claim(
+        ("teacher_forcing", "teacher_forcing.ratio", "teacher_forcing.half"),
+        "every run without forcing, with a fast decay, or with full forcing throughout ends with "
+        "a lower dev BLEU-4 than every run of the report's decay",
+        teacher_forcing,
+        ("dev_bleu4", "teacher_forcing_ratio", "cross_entropy"),
+    ),
+}
+
+SHOWN: Final = ("bleu4", "dev_bleu4", "kl", "mutual_information", "active_units")
+
+
+def variants(runs: Runs, keys: Sequence[str]) -> pd.Series[Any]:
+    """A name for each run's variant: ``encoder_lr 0.05, decoder_lr 0.05``."""
+
+    def name(row: pd.Series[Any]) -> str:
+        present = [(key, row[key]) for key in keys if key in row and not pd.isna(row[key])]
+        # A chosen member of a group names itself.
+        return ", ".join(
+            f"{key.rpartition('.')[2]} {value:g}" if isinstance(value, int | float) else str(value)
+            for key, value in present
+        )
+
+    return runs.apply(name, axis=1)
+
+
+def claim_block(name: str, runs: Runs, figure: str) -> str:
+    """The table of one study, its yes or no for each base, and its figure."""
+    if runs.empty:
+        return f"Not run yet: `python -m cvae.run -m experiment={name}`."
+    claim = CLAIMS[name]
+    curves = results.curves(runs, damaged="warn")
+    runs = runs.assign(variant=variants(runs, claim.keys))
+    measures = [*SHOWN, "distinct_paradigms"]
+    rows, answers = [], []
+    for base in NAMES:
+        part = _where(runs, "base", base)
+        if part.empty:
+            continue
+        for variant, group in part.groupby("variant"):
+            complete = _where(group, "status", "complete")
+            outcome = ", ".join(f"{n} {s}" for s, n in group["status"].value_counts().items())
+            cells = [_range(_numbers(complete, measure)) for measure in measures]
+            rows.append([NAMES[base], variant, outcome, *cells])
+        holds, shown = claim.holds(part, curves)
+        verdict = {True: "yes", False: "no", None: "cannot be told"}[holds]
+        answers.append(f"- {NAMES[base]}: **{verdict}** ({shown})")
+    table = measuring.table(["base", "variant", "runs", *measures], rows)
+    criterion = f"Confirmed if {claim.criterion}:"
+    return "\n\n".join([table, criterion, "\n".join(answers), f"![{name}]({figure})"])
+
+
+def draw(name: str, runs: Runs, path: Path) -> None:
+    """The study's curves: a row for each base, the mean over seeds and their range."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    claim = CLAIMS[name]
+    runs = runs.assign(variant=variants(runs, claim.keys))
+    curves = results.curves(runs, damaged="warn")
+    curves["variant"] = curves["run"].map(runs.set_index("run")["variant"])
+    curves["base"] = curves["run"].map(runs.set_index("run")["base"])
+    bases = [base for base in NAMES if base in set(curves["base"])]
+    if not bases:
+        return
+    figure = Figure(figsize=(12.0, 0.6 + 2.8 * len(bases)), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(bases), len(claim.panels), squeeze=False)
+    for line, base in zip(grid, bases, strict=True):
+        for axes, column in zip(line, claim.panels, strict=True):
+            for variant, group in _where(curves, "base", base).groupby("variant"):
+                if column not in group:
+                    continue
+                seeds = group.groupby("epoch")[column].agg(["mean", "min", "max"])
+                (drawn,) = axes.plot(seeds.index, seeds["mean"], marker="o", ms=3, label=variant)
+                axes.fill_between(
+                    seeds.index, seeds["min"], seeds["max"], alpha=0.2, color=drawn.get_color()
+                )
+            axes.set_title(f"{NAMES[base]}: {column}", fontsize=10)
+            axes.set_xlabel("epoch", fontsize=9)
+            axes.grid(alpha=0.3)
+            if column == "kl":
+                axes.set_yscale("symlog", linthresh=1.0)  # from collapse to explosion
+                axes.set_ylim(bottom=0.0)
+        line[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the version that matplotlib would add, the same runs give the same file.
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+# --- scores ------------------------------------------------------------------------------------
+
+ABLATION: Final = {
+    "dev_exact_match_regular": "dev, regular",
+    "dev_exact_match_irregular": "dev, irregular",
+    "bleu4": "BLEU-4, ten pairs",
+    "gaussian_score": "Gaussian score",
+    "gaussian_distinct": "distinct rows",
+}
+
+
+def ablation_block(runs: Runs) -> str:
+    """A row for each change of the default, the unchanged one first."""
+    if runs.empty:
+        return "Not run yet: `python -m cvae.run -m experiment=ablation`."
+    changes = list(dict.fromkeys(["none", *sorted(runs["change"].dropna())]))
+    rows = []
+    for change in changes:
+        part = _where(runs, "change", change)
+        complete = _where(part, "status", "complete")
+        if len(part):
+            cells = [_range(_numbers(complete, column)) for column in ABLATION]
+            rows.append([change, f"{len(complete)} of {len(part)}", *cells])
+    return measuring.table(["change", "complete runs", *ABLATION.values()], rows)
+
+
+def scores_block(runs: Runs) -> str:
+    """The models of the studies ``scores*`` beside the rules and copying, on each data set."""
+    heads = ["data", "what"]
+    heads += [f"{s}, {kind}" for s in ("dev", "test") for kind in ("regular", "irregular")]
+    keys = [f"{s}_exact_match_{k}" for s in ("dev", "test") for k in ("regular", "irregular")]
+    rows = []
+    for data in ("common", "large"):
+        dataset = load_table(data)  # type: ignore[arg-type]
+        baselines = {
+            name: evaluation.baseline_conversions(name, dataset) for name in evaluation.BASELINES
+        }
+        counts = baselines["rules"]
+        pairs = [f"n = {counts[key.replace('exact_match', 'pairs')]:,}" for key in keys]
+        rows.append([data, "pairs", *pairs])
+        models = _where(runs, "data", data) if "data" in runs else runs.iloc[:0]
+        for study, part in models.groupby("study"):
+            complete = _where(part, "status", "complete")
+            cells = [_range(_numbers(complete, key)) for key in keys]
+            rows.append([data, f"{study} ({len(complete)} of {len(part)} runs)", *cells])
+        for name, found in baselines.items():
+            rows.append([data, name, *(_short(found[key] or 0.0) for key in keys)])
+    missing = "" if len(runs) else "\n\nNo model yet: `python -m cvae.run -m sweep=scores`."
+    return measuring.table(heads, rows) + missing
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fill both documents and draw the figures."""
+    parser = argparse.ArgumentParser(description="Fill docs/findings.md and docs/scores.md.")
+    parser.add_argument("runs", nargs="+", help="a sweep, or any directory above several")
+    parser.add_argument("--documents", type=Path, default=DOCUMENTS)
+    options = parser.parse_args(arguments)
+    try:
+        runs = results.load(*options.runs)
+    except results.ResultsError as error:
+        print(f"findings: {error}", file=sys.stderr)
+        return 2
+    study = runs["study"].fillna("")
+    blocks = {}
+    for name in CLAIMS:
+        part = runs[study == name]
+        figure = f"figures/{name}.png"
+        if len(part):
+            draw(name, part, options.documents / figure)
+        blocks[name] = claim_block(name, part, figure)
+    _fill(options.documents / "findings.md", blocks)
+    tables = {
+        "scores": scores_block(runs[study.str.match("scores")]),
+        "ablation": ablation_block(runs[study == "ablation"]),
+    }
+    _fill(options.documents / "scores.md", tables)
+    return 0
+
+
+def _fill(document: Path, blocks: dict[str, str]) -> None:
+    document.write_text(filled(document.read_text(), blocks))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

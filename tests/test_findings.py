@@ -1,0 +1,191 @@
+"""docs/findings.md and docs/scores.md come from the runs, and each criterion says what it says."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cvae.data import load_table
+from cvae.evaluation import BASELINES, baseline_conversions
+
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+from fabricated_runs import fabricate_run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def findings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    return importlib.import_module("findings")
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    (tmp_path / "docs").mkdir()
+    for name in ("findings.md", "scores.md"):
+        shutil.copy(REPOSITORY / "docs" / name, tmp_path / "docs" / name)
+    return tmp_path / "docs"
+
+
+def run(root: Path, study: str, number: int, given: dict[str, Any], **measured: Any) -> None:
+    """A fabricated run of a study, with some of its metrics set; ``status`` too."""
+    status = measured.pop("status", "complete")
+    path = root / study / f"trial_{number:05d}"
+    fabricate_run(path, given, study=study, number=number, status=status)
+    result = json.loads((path / "result.json").read_text())
+    result["metrics"].update(measured)
+    (path / "result.json").write_text(json.dumps(result))
+
+
+def block(document: Path, name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", document.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_tables_verdicts_and_figures_come_from_the_runs(
+    findings: ModuleType, documents: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "multirun"
+    number = 0
+    for base, distinct in (("report", {0.05: 1, 1.0: 900}), ("default", {0.001: 40, 0.02: 30})):
+        for rate, said in distinct.items():
+            for seed in (0, 1):
+                given = {"base": base, "optim.encoder_lr": rate, "seed": seed}
+                run(
+                    runs,
+                    "claim_equal_rates",
+                    number,
+                    given,
+                    distinct_paradigms=said + seed,
+                    kl=seed,
+                )
+                number += 1
+    run(runs, "scores", 0, {"data": "large", "seed": 0}, dev_exact_match_regular=0.75,
+        test_exact_match_irregular=0.25)  # fmt: skip
+    run(runs, "ablation", 0, {"change": "no_grids", "seed": 0}, gaussian_score=0.5)
+    run(runs, "ablation", 1, {"change": "none", "seed": 0}, gaussian_score=0.875)
+    run(runs, "ablation", 2, {"change": "none", "seed": 1}, status="diverged")
+    assert findings.main([str(runs), "--documents", str(documents)]) == 0
+
+    claim = block(documents / "findings.md", "claim_equal_rates")
+    rows = [line for line in claim.splitlines() if line.startswith("| the report")]
+    assert len(rows) == 2 and "encoder_lr 0.05" in rows[0] and "2 complete" in rows[0]
+    assert "| 1.500 (1 to 2) |" in rows[0] and "| 900.5 (900 to 901) |" in rows[1]
+    assert "- the report's networks: **yes**" in claim and "- default: **no**" in claim
+    picture = documents / "figures" / "claim_equal_rates.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    other = block(documents / "findings.md", "claim_cycles")
+    assert other == "Not run yet: `python -m cvae.run -m experiment=claim_cycles`."
+
+    scores = block(documents / "scores.md", "scores")
+    (model,) = [line for line in scores.splitlines() if line.startswith("| large | scores")]
+    assert "| 0.750 |" in model and model.endswith("| 0.250 |")
+    assert "| common | rules | 0.990 | 0.580 | 0.987 | 0.527 |" in scores
+    ablation = block(documents / "scores.md", "ablation").splitlines()
+    assert ablation[2].startswith("| none | 1 of 2 |") and "| 0.875 |" in ablation[2]
+    assert ablation[3].startswith("| no_grids | 1 of 1 |") and "| 0.500 |" in ablation[3]
+
+
+def test_the_documents_hold_every_claim_and_its_command(findings: ModuleType) -> None:
+    text = (REPOSITORY / "docs" / "findings.md").read_text()
+    members = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("claim_*.yaml")}
+    assert members == set(findings.CLAIMS)
+    for name in members:
+        assert f"    python -m cvae.run -m experiment={name}\n" in text
+        block(REPOSITORY / "docs" / "findings.md", name)
+
+
+def test_no_runs_is_one_line(
+    findings: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert findings.main([str(tmp_path / "none")]) == 2
+    assert "no such directory" in capsys.readouterr().err
+
+
+def frame(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize(
+    ("status", "kl", "holds"),
+    [("diverged", None, True), ("complete", 250.0, True), ("complete", 0.01, False)],
+)
+def test_a_constant_weight_blows_up(
+    findings: ModuleType, status: str, kl: float | None, holds: bool
+) -> None:
+    runs = frame(anneal=["constant", "monotonic"], status=[status, "complete"], kl=[kl, 5.0])
+    assert findings.constant_kl(runs, frame())[0] is holds
+    assert findings.constant_kl(runs[1:], frame())[0] is None
+
+
+def test_switching_on_explodes(findings: ModuleType) -> None:
+    curves = frame(run=["a", "b", "b"], kl=[1.0, 50.0, 70.0])
+    for status, holds in (("diverged", True), ("complete", False)):
+        runs = frame(**{"run": ["a", "b"], "anneal.start": [0.5, 1.0], "status": [status] * 2})
+        found, shown = findings.kl_switch_on(runs, curves)
+        assert found is holds and "reached 70 nats" in shown
+
+
+@pytest.mark.parametrize(
+    ("bleu", "holds"),
+    [
+        ([0.0, 0.2, 0.1, 0.3, 0.2, 0.4, 0.3], True),
+        ([0.0, 0.2, 0.1, 0.1, 0.0, 0.4, 0.3], False),  # the second restart is lower
+        ([0.0, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5], False),  # BLEU never drops
+    ],
+)
+def test_cycles_are_told_by_the_falling_weight(
+    findings: ModuleType, bleu: list[float], holds: bool
+) -> None:
+    # The first evaluation comes before the latent of a two-level model learns.
+    curves = frame(run=["z"] * 2 + ["a"] * 7, bleu4=[0.0, 0.0, *bleu],
+                   kl_weight=[0.5, 1.0, 0.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0])  # fmt: skip
+    runs = frame(**{"run": ["z", "a"], "anneal.cycle_count": [1, 3]})
+    found, shown = findings.cycles(runs, curves)
+    assert found is holds
+    assert shown.endswith(" > ".join(f"{value:.3f}" for value in bleu[1::2]))
+
+
+def test_training_is_more_than_copying(findings: ModuleType) -> None:
+    for bleu, status, holds in ((0.7, "complete", True), (0.5, "complete", False),
+                                (0.7, "diverged", False)):  # fmt: skip
+        runs = frame(
+            **{"optim.encoder_step_gamma": [0.5, 1.0], "status": [status, "complete"],
+               "bleu4": [bleu, 0.9]}
+        )  # fmt: skip
+        assert findings.step_lr(runs, frame())[0] is holds
+
+
+def test_teacher_forcing_needs_its_middle_way(findings: ModuleType) -> None:
+    names = ["constant", "constant", "linear", "exponential"]
+    for slow, holds in ((0.8, True), (0.95, False)):
+        runs = frame(
+            **{"teacher_forcing": names, "teacher_forcing.ratio": [0.0, 1.0, None, None],
+               "dev_bleu4": [0.1, slow, 0.9, 0.3]}
+        )  # fmt: skip
+        assert findings.teacher_forcing(runs, frame())[0] is holds
+
+
+def test_baselines_have_the_numbers_of_a_model() -> None:
+    dataset = load_table("common")
+    copied = baseline_conversions("copy the source", dataset)
+    rules = baseline_conversions("rules", dataset)
+    assert set(BASELINES) == {"rules", "copy the source"}
+    assert copied["exact_match"] == 0.0, "none of the ten pairs has the same word twice"
+    assert rules["exact_match"] == 0.9, "all but sent > sends"
+    assert rules["dev_pairs_regular"] == 2400 and rules["dev_pairs_irregular"] == 300
+    regular, irregular = (rules[f"test_exact_match_{kind}"] for kind in ("regular", "irregular"))
+    assert regular and irregular and regular > 0.95 > irregular
+    edits = copied["dev_edit_distance"]
+    assert edits and edits > 1.0, "a form differs from another by a letter or more"
