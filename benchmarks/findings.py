@@ -1,14 +1,15 @@
 """``python benchmarks/findings.py multirun``: docs/findings.md and docs/scores.md from the runs.
 
-It reads the studies of the report's claims, ``ablation`` and ``scores*`` below the given
-directories, fills the tables and the yes or no of every claim between the documents' markers, and
-draws docs/figures/. A study without a run says so in its table's place. The words around the
-markers are written by hand.
+It reads the studies of the report's claims, ``ablation`` and ``pareto``, and the single runs in
+directories named ``scores_*``, below the given directories. It fills tables and the yes or no of
+each claim between the documents' markers, and draws docs/figures/. A study without a run says so
+in its table's place. The words around the markers are written by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -316,8 +317,35 @@ def ablation_block(runs: Runs) -> str:
     return measuring.table(["change", "complete runs", *ABLATION.values()], rows)
 
 
+PROTOCOL: Final = {
+    "bleu4": "BLEU-4, ten pairs",
+    "exact_match": "exact, ten pairs",
+    "gaussian_score": "Gaussian score, 1,000 draws",
+    "gaussian_distinct": "distinct rows hit",
+    "novel_real_share": "real among the new",
+    "kl": "KL, nats",
+}
+
+
+def protocol_block(runs: Runs) -> str:
+    """The report's protocol: the ten conversions and the prior draws of every ``scores_*``."""
+    if runs.empty:
+        return "Not run yet."
+    rows = []
+    for (data, name), part in runs.groupby(["data", "study"]):
+        train = load_table(data).train
+        draws = int(part["gaussian_draws"].iloc[0])
+        expected = len(train) * (1.0 - (1.0 - 1.0 / len(train)) ** draws)
+        cells = [_range(_numbers(part, column)) for column in PROTOCOL]
+        cells[3] += f" of {expected:.0f}"
+        minutes = [seconds / 60.0 for seconds in _numbers(part, "seconds")]
+        rows.append([data, name, str(len(part)), *cells, _range(minutes)])
+    heads = ["data", "model", "n", *PROTOCOL.values(), "minutes"]
+    return measuring.table(heads, rows)
+
+
 def scores_block(runs: Runs) -> str:
-    """The models of the studies ``scores*`` beside the rules and copying, on each data set."""
+    """The models of ``scores_*`` beside the rules and copying, on each data set."""
     heads = ["data", "what"]
     heads += [f"{s}, {kind}" for s in ("dev", "test") for kind in ("regular", "irregular")]
     keys = [f"{s}_exact_match_{k}" for s in ("dev", "test") for k in ("regular", "irregular")]
@@ -330,15 +358,50 @@ def scores_block(runs: Runs) -> str:
         counts = baselines["rules"]
         pairs = [f"n = {counts[key.replace('exact_match', 'pairs')]:,}" for key in keys]
         rows.append([data, "pairs", *pairs])
-        models = _where(runs, "data", data) if "data" in runs else runs.iloc[:0]
-        for study, part in models.groupby("study"):
-            complete = _where(part, "status", "complete")
-            cells = [_range(_numbers(complete, key)) for key in keys]
-            rows.append([data, f"{study} ({len(complete)} of {len(part)} runs)", *cells])
+        for name, part in runs[runs["data"] == data].groupby("study"):
+            cells = [_range(_numbers(part, key)) for key in keys]
+            rows.append([data, f"{name} ({len(part)} runs)", *cells])
         for name, found in baselines.items():
             rows.append([data, name, *(_short(found[key] or 0.0) for key in keys)])
-    missing = "" if len(runs) else "\n\nNo model yet: `python -m cvae.run -m sweep=scores`."
-    return measuring.table(heads, rows) + missing
+    return measuring.table(heads, rows)
+
+
+def pareto_block(runs: Runs) -> str:
+    """The runs of the study ``pareto`` that no other beats in both scores."""
+    if runs.empty:
+        return "Not run yet: `python -m cvae.run -m sweep=pareto`."
+    front = results.pareto(runs)
+    shown = ["trial", "objective_bleu4", "objective_gaussian_score", "dev_exact_match_regular"]
+    shown += [key for key in results.varied(runs) if key != "seed"]
+    rows = [
+        [value if isinstance(value, str) else _short(float(value)) for value in row]
+        for row in front[shown].itertuples(index=False)
+    ]
+    heads = [name.removeprefix("objective_").rpartition(".")[2] for name in shown]
+    complete = int((runs["status"] == "complete").sum())
+    count = f"{len(front)} of {complete} complete runs ({len(runs)} in all)."
+    return f"{measuring.table(heads, rows)}\n\n{count}\n\n![front](figures/pareto.png)"
+
+
+def draw_pareto(runs: Runs, path: Path) -> None:
+    """All complete runs by their two scores, with the front."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    x, y = "objective_bleu4", "objective_gaussian_score"
+    front = results.pareto(runs).sort_values(x)
+    figure = Figure(figsize=(6.0, 4.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    every = axes.scatter(
+        runs[x], runs[y], c=runs["training.hallucination_share"], cmap="viridis", s=30
+    )
+    axes.step(front[x], front[y], where="pre", color="0.4", lw=1, zorder=0)
+    figure.colorbar(every, ax=axes, label="hallucination_share")
+    axes.set_xlabel("BLEU-4 of verbs never seen (dev)")
+    axes.set_ylabel("Gaussian score (dev bank)")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, format="png", metadata={"Software": None})
 
 
 # --- documents ---------------------------------------------------------------------------------
@@ -355,7 +418,9 @@ def main(arguments: list[str] | None = None) -> int:
     except results.ResultsError as error:
         print(f"findings: {error}", file=sys.stderr)
         return 2
-    study = runs["study"].fillna("")
+    # A run outside of a study goes by the directory it stands in.
+    study = runs["study"].fillna(runs["run"].map(lambda path: Path(path).parent.name))
+    runs = runs.assign(study=study)
     blocks = {}
     for name in CLAIMS:
         part = runs[study == name]
@@ -364,12 +429,24 @@ def main(arguments: list[str] | None = None) -> int:
             draw(name, part, options.documents / figure)
         blocks[name] = claim_block(name, part, figure)
     _fill(options.documents / "findings.md", blocks)
+    scores = runs[study.str.startswith("scores_") & (runs["status"] == "complete")]
+    scores = scores.assign(data=[_data(path) for path in scores["run"]])
+    pareto = runs[study == "pareto"]
+    if len(pareto):
+        draw_pareto(pareto, options.documents / "figures" / "pareto.png")
     tables = {
-        "scores": scores_block(runs[study.str.match("scores")]),
+        "protocol": protocol_block(scores),
+        "scores": scores_block(scores),
         "ablation": ablation_block(runs[study == "ablation"]),
+        "pareto": pareto_block(pareto),
     }
     _fill(options.documents / "scores.md", tables)
     return 0
+
+
+def _data(run: str) -> str:
+    """The data set of a run; a column only where runs differ in it."""
+    return str(json.loads(Path(run, "result.json").read_text())["config"]["data"]["name"])
 
 
 def _fill(document: Path, blocks: dict[str, str]) -> None:

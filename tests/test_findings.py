@@ -39,11 +39,13 @@ def documents(tmp_path: Path) -> Path:
 
 def run(root: Path, study: str, number: int, given: dict[str, Any], **measured: Any) -> None:
     """A fabricated run of a study, with some of its metrics set; ``status`` too."""
-    status = measured.pop("status", "complete")
+    status, parts = measured.pop("status", "complete"), measured.pop("parts", None)
     path = root / study / f"trial_{number:05d}"
     fabricate_run(path, given, study=study, number=number, status=status)
     result = json.loads((path / "result.json").read_text())
     result["metrics"].update(measured)
+    if parts:
+        result["objective"]["parts"] = dict(zip(("bleu4", "gaussian_score"), parts, strict=True))
     (path / "result.json").write_text(json.dumps(result))
 
 
@@ -71,8 +73,11 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
                     kl=seed,
                 )
                 number += 1
-    run(runs, "scores", 0, {"data": "large", "seed": 0}, dev_exact_match_regular=0.75,
+    run(runs, "scores_best", 0, {"data": "large", "seed": 0}, dev_exact_match_regular=0.75,
         test_exact_match_irregular=0.25)  # fmt: skip
+    for number, parts in enumerate([(0.8, 0.5), (0.9, 0.5), (0.5, 0.75)]):
+        given = {"training.hallucination_share": 0.1 * number}
+        run(runs, "pareto", number, given, parts=parts, dev_exact_match_regular=0.25)
     run(runs, "ablation", 0, {"change": "no_grids", "seed": 0}, gaussian_score=0.5)
     run(runs, "ablation", 1, {"change": "none", "seed": 0}, gaussian_score=0.875)
     run(runs, "ablation", 2, {"change": "none", "seed": 1}, status="diverged")
@@ -91,7 +96,12 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
     scores = block(documents / "scores.md", "scores")
     (model,) = [line for line in scores.splitlines() if line.startswith("| large | scores")]
     assert "| 0.750 |" in model and model.endswith("| 0.250 |")
+    (protocol,) = block(documents / "scores.md", "protocol").splitlines()[2:]
+    assert protocol.startswith("| large | scores_best | 1 |") and "of 894 |" in protocol
     assert "| common | rules | 0.990 | 0.580 | 0.987 | 0.527 |" in scores
+    front = block(documents / "scores.md", "pareto")
+    assert "| 1 | 0.900 | 0.500 |" in front and "| 0 |" not in front
+    assert (documents / "figures" / "pareto.png").read_bytes().startswith(b"\x89PNG")
     ablation = block(documents / "scores.md", "ablation").splitlines()
     assert ablation[2].startswith("| none | 1 of 2 |") and "| 0.875 |" in ablation[2]
     assert ablation[3].startswith("| no_grids | 1 of 1 |") and "| 0.500 |" in ablation[3]
