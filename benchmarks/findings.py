@@ -105,7 +105,9 @@ def step_lr(runs: Runs, _: Runs) -> Answer:
 
 
 def _exploded(runs: Runs) -> str:
-    return f"{(runs['status'] == 'diverged').sum()} of {len(runs)} diverged"
+    diverged = _where(runs, "status", "diverged")
+    reason = f" ({diverged['reason'].iloc[0]})" if len(diverged) else ""
+    return f"{len(diverged)} of {len(runs)} diverged{reason}"
 
 
 def constant_kl(runs: Runs, _: Runs) -> Answer:
@@ -227,12 +229,19 @@ def variants(runs: Runs, keys: Sequence[str]) -> pd.Series[Any]:
     return runs.apply(name, axis=1)
 
 
+def _curves(runs: Runs, claim: Claim) -> Runs:
+    """Their evaluations; where no run came to one, no rows but all columns."""
+    curves = results.curves(runs, damaged="warn")
+    columns = dict.fromkeys([*curves, "epoch", "kl", "kl_weight", "bleu4", *claim.panels])
+    return curves.reindex(columns=list(columns))
+
+
 def claim_block(name: str, runs: Runs, figure: str) -> str:
     """The table of one study, its yes or no for each base, and its figure."""
     if runs.empty:
         return f"Not run yet: `python -m cvae.run -m experiment={name}`."
     claim = CLAIMS[name]
-    curves = results.curves(runs, damaged="warn")
+    curves = _curves(runs, claim)
     runs = runs.assign(variant=variants(runs, claim.keys))
     measures = [*SHOWN, "distinct_paradigms"]
     rows, answers = [], []
@@ -257,25 +266,24 @@ def draw(name: str, runs: Runs, path: Path) -> None:
     """The study's curves: a row for each base, the mean over seeds and their range."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     claim = CLAIMS[name]
     runs = runs.assign(variant=variants(runs, claim.keys))
-    curves = results.curves(runs, damaged="warn")
-    curves["variant"] = curves["run"].map(runs.set_index("run")["variant"])
-    curves["base"] = curves["run"].map(runs.set_index("run")["base"])
-    bases = [base for base in NAMES if base in set(curves["base"])]
-    if not bases:
-        return
+    curves = _curves(runs, claim)
+    bases = [base for base in NAMES if base in set(runs["base"])]
     figure = Figure(figsize=(12.0, 0.6 + 2.8 * len(bases)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(bases), len(claim.panels), squeeze=False)
     for line, base in zip(grid, bases, strict=True):
         for axes, column in zip(line, claim.panels, strict=True):
-            for variant, group in _where(curves, "base", base).groupby("variant"):
-                if column not in group:
-                    continue
-                seeds = group.groupby("epoch")[column].agg(["mean", "min", "max"])
-                (drawn,) = axes.plot(seeds.index, seeds["mean"], marker="o", ms=3, label=variant)
+            for variant, group in _where(runs, "base", base).groupby("variant"):
+                # A run that diverged in its first epoch has no curve, but its line in the legend.
+                lost = int((group["status"] != "complete").sum())
+                label = f"{variant} ({lost} of {len(group)} broke off)" if lost else variant
+                part = curves[curves["run"].isin(group["run"])]
+                seeds = part.groupby("epoch")[column].agg(["mean", "min", "max"])
+                (drawn,) = axes.plot(seeds.index, seeds["mean"], marker="o", ms=3, label=label)
                 axes.fill_between(
                     seeds.index, seeds["min"], seeds["max"], alpha=0.2, color=drawn.get_color()
                 )
@@ -284,7 +292,8 @@ def draw(name: str, runs: Runs, path: Path) -> None:
             axes.grid(alpha=0.3)
             if column == "kl":
                 axes.set_yscale("symlog", linthresh=1.0)  # from collapse to explosion
-                axes.set_ylim(bottom=0.0)
+                axes.set_ylim(0.0, max(1.0, axes.get_ylim()[1]))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         line[0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version that matplotlib would add, the same runs give the same file.

@@ -123,6 +123,20 @@ def test_no_runs_is_one_line(
     assert "no such directory" in capsys.readouterr().err
 
 
+def test_a_study_of_which_nothing_is_left_still_has_its_table_and_figure(
+    findings: ModuleType, documents: Path, tmp_path: Path
+) -> None:
+    for number, anneal in enumerate(("constant", "monotonic")):
+        given = {"base": "report", "anneal": anneal, "seed": 0}
+        run(tmp_path / "multirun", "claim_constant_kl", number, given, status="diverged")
+    for curve in tmp_path.rglob("metrics.csv"):
+        curve.unlink()  # they diverged before the first evaluation
+    assert findings.main([str(tmp_path / "multirun"), "--documents", str(documents)]) == 0
+    claim = block(documents / "findings.md", "claim_constant_kl")
+    assert "| constant | 1 diverged | - |" in claim and "**yes** (1 of 1 diverged" in claim
+    assert (documents / "figures" / "claim_constant_kl.png").stat().st_size > 1000
+
+
 def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
@@ -134,15 +148,18 @@ def frame(**columns: Any) -> pd.DataFrame:
 def test_a_constant_weight_blows_up(
     findings: ModuleType, status: str, kl: float | None, holds: bool
 ) -> None:
-    runs = frame(anneal=["constant", "monotonic"], status=[status, "complete"], kl=[kl, 5.0])
-    assert findings.constant_kl(runs, frame())[0] is holds
+    runs = frame(anneal=["constant", "monotonic"], status=[status, "complete"], kl=[kl, 5.0],
+                 reason=["the KL exploded", None])  # fmt: skip
+    found, shown = findings.constant_kl(runs, frame())
+    assert found is holds and ("1 of 1 diverged (the KL exploded)" in shown) == (kl is None)
     assert findings.constant_kl(runs[1:], frame())[0] is None
 
 
 def test_switching_on_explodes(findings: ModuleType) -> None:
     curves = frame(run=["a", "b", "b"], kl=[1.0, 50.0, 70.0])
     for status, holds in (("diverged", True), ("complete", False)):
-        runs = frame(**{"run": ["a", "b"], "anneal.start": [0.5, 1.0], "status": [status] * 2})
+        runs = frame(**{"run": ["a", "b"], "anneal.start": [0.5, 1.0], "status": [status] * 2,
+                        "reason": ["late", "late"]})  # fmt: skip
         found, shown = findings.kl_switch_on(runs, curves)
         assert found is holds and "reached 70 nats" in shown
 
