@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
+from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -183,17 +184,41 @@ def test_the_program_ends_with_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def sweeper_config(*overrides: str) -> dict[str, Any]:
+def sweeper_config(*overrides: str, resolve: bool = False) -> dict[str, Any]:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
-        found = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        found = OmegaConf.to_container(config.hydra.sweeper, resolve=resolve)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "epochs", "every"),
+    [
+        ([], 16, 4),
+        (["sweep=pareto"], 16, 4),
+        (["sweep=seeds"], 76, 8),
+        (["training.epochs=40"], 40, 4),
+        (["debug=smoke"], 2, 1),
+        (["sweep=anneal", "debug=smoke"], 2, 1),
+        (["sweep=seeds", "debug=smoke"], 2, 1),
+        (["debug=smoke", "training.epochs=3"], 3, 1),
+    ],
+)
+def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, every: int) -> None:
+    """A study's trials are short; debug=smoke shortens them, and the command line has its way."""
+    settings = sweeper_config(*overrides, resolve=True)
+    space = StudySweeper(settings)._read_space(overrides)
+    trial = compose(*space.overrides(space.example()))
+    check(trial)
+    assert trial["training"]["epochs"] == epochs
+    assert trial["evaluation"]["every_epochs"] == every
+    assert trial["model"]["hidden_size"] == (32 if "debug=smoke" in overrides else 192)
+
+
 @pytest.mark.parametrize("study", members("sweep"))
 def test_every_study_can_live_in_either_database(study: str) -> None:
-    names = ["hydra.sweeper.study_name=x"] if study == "base" else []
+    names = ["hydra.sweeper.study_name=x"] if study in ("base", "short") else []
     file = sweeper_config(f"sweep={study}", *names)
     server = sweeper_config("storage=postgresql", f"sweep={study}", *names)
     assert file.pop("storage") == "sqlite:///multirun/${hydra.sweeper.study_name}/study.db"
