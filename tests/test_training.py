@@ -324,7 +324,8 @@ def test_the_partition_is_made_once_and_rests() -> None:
     z = torch.randn(4000, 2, generator=generator)
     owned = torch.bincount(trainer.partition.owners(z, balance=False), minlength=6) / 4000
     assert float((owned - 1 / 6).abs().max()) < 0.04
-    trainer._train_upper_level(torch.arange(6), 0.5, generator)
+    kl = trainer._train_upper_level(torch.arange(6), 0.5, generator)
+    assert kl == pytest.approx(float(kl_per_unit(settled).sum(dim=1).mean())) and kl > 0.0
     trainer._prepare_upper_level(0.9, generator)
     trainer._coverage(64, generator)
     assert trainer._settled is settled
