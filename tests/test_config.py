@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
+from shared import python
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
 from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def compose(*overrides: str) -> dict[str, Any]:
@@ -168,14 +165,7 @@ def test_a_missing_section_is_named() -> None:
 def test_the_program_ends_with_one_line_and_leaves_nothing(
     arguments: list[str], words: str, tmp_path: Path
 ) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-m", "cvae.run", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-m", "cvae.run", *arguments, cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr.startswith("error: ")
@@ -228,16 +218,9 @@ def test_every_study_can_live_in_either_database(study: str) -> None:
 
 def test_the_databases_password_is_neither_printed_nor_saved(tmp_path: Path) -> None:
     secret = "s3cr3t-Passw0rd"
-    finished = subprocess.run(
-        [sys.executable, "-m", "cvae.run", "-m", "storage=postgresql",
-         "hydra.sweeper.storage_patience=0.1"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin",
-             "CVAE_STORAGE_URL": f"postgresql+psycopg2://nobody:{secret}@127.0.0.1:9/none"},
-        timeout=90,
-    )  # fmt: skip
+    url = f"postgresql+psycopg2://nobody:{secret}@127.0.0.1:9/none"
+    command = ("-m", "cvae.run", "-m", "storage=postgresql", "hydra.sweeper.storage_patience=0.1")
+    finished = python(*command, cwd=tmp_path, CVAE_STORAGE_URL=url)
     assert finished.returncode == 1, "nothing listens there"
     assert secret not in finished.stdout + finished.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -252,12 +235,5 @@ def test_a_config_error_does_not_wait_for_torch(tmp_path: Path) -> None:
         "import sys; from cvae import run; code = run.main(['seed=-1']); "
         "print(code, 'torch' in sys.modules)"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-c", script, cwd=tmp_path)
     assert finished.stdout.split() == ["2", "False"]

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import pytest
+import shared
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,24 +43,16 @@ def regular(stem: str) -> Paradigm:
 
 ROWS = TrainingRows([regular(stem) for stem in STEMS])
 
-REPORT: dict[str, Any] = {
-    "latent_size": 4,
-    "condition_size": 3,
-    "hidden_size": 16,
-    "feedback": "output",
-}
-DEFAULT: dict[str, Any] = {
-    "latent_size": 2,
+# Large enough to learn the toy tasks below.
+REPORT = {**shared.REPORT, "latent_size": 4, "condition_size": 3, "hidden_size": 16}
+DEFAULT = {
+    **shared.DEFAULT,
     "word_latent_size": 6,
     "hidden_size": 16,
     "encoder_hidden_size": 12,
     "embedding_size": 8,
     "condition_size": 3,
     "prior_hidden_size": 12,
-    "prior_layer_count": 2,
-    "grid_size": 8,
-    "grid_levels": 2,
-    "grid_features": 3,
 }
 MODELS = {
     "report": ("report", REPORT),
