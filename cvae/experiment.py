@@ -274,15 +274,13 @@ class _Run:
         began = time.monotonic()
         self.model.load_state_dict(progress.best_state)
         seen = self._observations()
-        wanted = [*evaluation.METRICS]
+        wanted, splits = [*evaluation.METRICS], ["report", "dev"]
         if self.config["evaluation"]["test"] and self.dataset.test:
             wanted.append(evaluation.test_conversions)
+            splits.append("test")
         table = evaluation.measure(seen, wanted)
         progress.evaluate_seconds += time.monotonic() - began
         warning = evaluation.collapse_warning(seen, table)
-        splits = ["report", "dev"]
-        if self.config["evaluation"]["test"] and self.dataset.test:
-            splits.append("test")
         conversions = {split: evaluation.conversion_rows(seen, split) for split in splits}
         samples = evaluation.sample_rows(seen)
         self.files.write_model(

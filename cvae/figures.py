@@ -45,6 +45,16 @@ _PANELS: Final = (
     ),
 )
 
+_MARGINS: Final = {
+    "left": 0.045,
+    "right": 0.99,
+    "bottom": 0.075,
+    "top": 0.95,
+    "wspace": 0.16,
+    "hspace": 0.17,
+}
+"""Shares of the figure; of a panel the two between the panels."""
+
 
 def curves(metrics_rows: Sequence[Row], epoch_rows: Sequence[Row] = ()) -> bytes:
     """Draw the report's figure: six panels over the epochs, as a PNG.
@@ -63,9 +73,10 @@ def curves(metrics_rows: Sequence[Row], epoch_rows: Sequence[Row] = ()) -> bytes
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(12.0, 6.4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 3, sharex=True)
+    figure = Figure(figsize=(12.0, 6.4), dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    # Margins by hand: a layout that measures its texts would draw everything once more.
+    grid = figure.subplots(2, 3, sharex=True, gridspec_kw=_MARGINS)
     every_epoch = {name for row in epoch_rows for name in row}
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
         of_epochs = all(name in every_epoch for name, _, _ in panel.curves)
@@ -75,7 +86,8 @@ def curves(metrics_rows: Sequence[Row], epoch_rows: Sequence[Row] = ()) -> bytes
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
     picture = io.BytesIO()
     # Without the version that matplotlib would add, the same rows give the same file.
-    figure.savefig(picture, format="png", metadata={"Software": None})
+    # Not savefig, which would also draw once more before it draws.
+    canvas.print_png(picture, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return picture.getvalue()
 
 
@@ -113,6 +125,8 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row]) -> None:
         return
     if len(panel.curves) > 1:
         axes.legend(fontsize=9, frameon=False, loc="best")
+    # Never so wide that a number reaches into the next panel.
+    axes.ticklabel_format(axis="y", scilimits=(-3, 4))
     # From zero, so that panels of different runs compare; a margin, so that no line is cut.
     high = panel.highest or largest or 1.0
     axes.set_ylim(-0.03 * high, 1.03 * high)

@@ -30,6 +30,9 @@ State = tuple[Tensor, Tensor]
 _NO_SYMBOL: Final = SYMBOL_COUNT  # the table's last row: the biases alone
 _FULL_SHARE: Final = 0.9  # below this share of unfinished words a greedy batch is made smaller
 _GREEDY_ROWS: Final = 512  # words decoded side by side: their gates then fit the cache
+# Torch's own product asks MKL, which on AMD's processors is half as fast as oneDNN; nn.LSTM asks
+# oneDNN too. It knows no double precision.
+_LINEAR: Final = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,25 @@ def _step(
     values = gates.table[fed]
     if constant is not None:
         values += constant
-    values.addmm_(hidden, gates.recurrent.T)
+    _add_product(values, hidden, gates.recurrent)
     values[:, : 3 * size].sigmoid_()
     values[:, 3 * size :].tanh_()
     i, f, o, g = values.chunk(4, dim=1)
     cell = (f * cell).addcmul_(i, g)
     return torch.tanh(cell).mul_(o), cell
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right.T``, without gradient."""
+    if _LINEAR is None or left.device.type != "cpu" or left.dtype != torch.float32:
+        return left @ right.T
+    product: Tensor = _LINEAR(left, right, None, "none", [], "")
+    return product
+
+
+def _add_product(values: Tensor, left: Tensor, right: Tensor) -> None:
+    """``values += left @ right.T``, without gradient."""
+    values += _product(left, right)
 
 
 def _apply(
@@ -224,7 +240,7 @@ class _Steps(torch.autograd.Function):
             torch.index_select(table, 0, fed[step], out=values)
             if constant is not None:
                 values += constant
-            values.addmm_(hiddens[step], recurrent.T)
+            _add_product(values, hiddens[step], recurrent)
             if coins is not None and fed_back is not None:
                 own = torch.nonzero(~coins[step]).flatten()
                 values.index_add_(0, own, hiddens[step][own] @ fed_back.T)
@@ -252,11 +268,11 @@ class _Steps(torch.autograd.Function):
         d_hidden = torch.empty_like(cells[0])
         d_cell = torch.zeros_like(cells[0])
         through_tanh = torch.empty_like(d_cell)
+        back = recurrent.T.contiguous()
         for step in reversed(range(time)):
-            if step + 1 == time:
-                d_hidden.copy_(grad[step])
-            else:
-                torch.addmm(grad[step], d_gates[step + 1], recurrent, out=d_hidden)
+            d_hidden.copy_(grad[step])
+            if step + 1 < time:
+                _add_product(d_hidden, d_gates[step + 1], back)
                 if fed_back is not None:
                     own = torch.nonzero(~coins[step + 1]).flatten()
                     d_hidden.index_add_(0, own, d_gates[step + 1][own] @ fed_back)
@@ -281,9 +297,9 @@ class _Steps(torch.autograd.Function):
         chosen = flat.new_zeros(context.rows, time * batch)
         chosen.scatter_(0, fed.reshape(1, -1), 1.0)
         return (
-            chosen @ flat,
+            _product(chosen, flat.T),
             d_gates.sum(dim=0) if context.conditioned else None,
-            flat.T @ before,
+            _product(flat.T, before.T),
             d_gates[0] @ recurrent,
             d_cell,
             d_fed_back,

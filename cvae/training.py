@@ -182,6 +182,7 @@ class Trainer:
         self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
         self._codes = torch.zeros(0)  # (rows, code) standardised, refreshed every epoch
         self._settled: Gaussian | None = None  # the rows' posteriors when the latent came to rest
+        self._settled_kl = 0.0  # their KL, in nats per row
 
         parts: dict[str, Iterable[nn.Parameter]] = {
             "encoder": model.encoder.parameters(),
@@ -320,9 +321,13 @@ class Trainer:
             prior = self.model.prior
             assert prior is not None
             with torch.no_grad():
-                self._settled = prior.infer_standardised(self._codes)
-            self.partition.update(self._settled)
+                self._settle(prior.infer_standardised(self._codes))
             self.partition.settle(generator)
+
+    def _settle(self, posteriors: Gaussian) -> None:
+        self._settled = posteriors
+        self._settled_kl = float(kl_per_unit(posteriors).sum(dim=1).mean())
+        self.partition.update(posteriors)
 
     def _train_upper_level(
         self, rows: Tensor, progress: float, generator: torch.Generator
@@ -336,7 +341,7 @@ class Trainer:
             if progress < settings.coverage_start:
                 for _ in range(settings.code_steps):
                     self._update(self._covered_codes(generator), progress)
-            return float(kl_per_unit(self._settled).sum(dim=1).mean())
+            return self._settled_kl
         # Its own bound, on the batch's codes: -log p(h|z) + KL weight * KL.
         codes = self._codes[rows.to(self.device)]
         posterior = prior.infer_standardised(codes)
@@ -479,11 +484,12 @@ class Trainer:
         self.model.load_state_dict(_below("model.", tensors))
         self.partition.bias.copy_(tensors["partition.bias"])
         if "partition.mean" in tensors:
-            self._settled = Gaussian(
-                tensors["partition.mean"].to(self.device),
-                tensors["partition.logvar"].to(self.device),
+            self._settle(
+                Gaussian(
+                    tensors["partition.mean"].to(self.device),
+                    tensors["partition.logvar"].to(self.device),
+                )
             )
-            self.partition.update(self._settled)
         for name, optimizer in self._optimizers.items():
             slots: dict[int, dict[str, Tensor]] = {}
             for place, value in _below(f"optimizer.{name}.", tensors).items():

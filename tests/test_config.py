@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,12 @@ import hydra
 import pytest
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import OmegaConf
+from shared import python
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
+from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
 from hydra_plugins.hydra_cvae_sweeper._space import Grid, Space, make_space
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def compose(*overrides: str) -> dict[str, Any]:
@@ -170,14 +168,7 @@ def test_a_missing_section_is_named() -> None:
 def test_the_program_ends_with_one_line_and_leaves_nothing(
     arguments: list[str], words: str, tmp_path: Path
 ) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-m", "cvae.run", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-m", "cvae.run", *arguments, cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr.startswith("error: ")
@@ -186,10 +177,10 @@ def test_the_program_ends_with_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def sweeper_config(*overrides: str) -> dict[str, Any]:
+def sweeper_config(*overrides: str, resolve: bool = False) -> dict[str, Any]:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)
-        found = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        found = OmegaConf.to_container(config.hydra.sweeper, resolve=resolve)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
@@ -257,9 +248,33 @@ def test_the_claims_about_rates_compare_the_reports_rates() -> None:
     assert rates == {(0.05, 0.05, "sgd"), (1.0, 0.05, "sgd")}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "epochs", "every"),
+    [
+        ([], 16, 4),
+        (["sweep=pareto"], 16, 4),
+        (["sweep=seeds"], 76, 4),
+        (["training.epochs=40"], 40, 4),
+        (["debug=smoke"], 2, 1),
+        (["sweep=anneal", "debug=smoke"], 2, 1),
+        (["sweep=seeds", "debug=smoke"], 2, 1),
+        (["debug=smoke", "training.epochs=3"], 3, 1),
+    ],
+)
+def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, every: int) -> None:
+    """A study's trials are short; debug=smoke shortens them, and the command line has its way."""
+    settings = sweeper_config(*overrides, resolve=True)
+    space = StudySweeper(settings)._read_space(overrides)
+    trial = compose(*space.overrides(space.example()))
+    check(trial)
+    assert trial["training"]["epochs"] == epochs
+    assert trial["evaluation"]["every_epochs"] == every
+    assert trial["model"]["hidden_size"] == (32 if "debug=smoke" in overrides else 192)
+
+
 @pytest.mark.parametrize("study", members("sweep"))
 def test_every_study_can_live_in_either_database(study: str) -> None:
-    names = ["hydra.sweeper.study_name=x"] if study == "base" else []
+    names = ["hydra.sweeper.study_name=x"] if study in ("base", "short") else []
     file = sweeper_config(f"sweep={study}", *names)
     server = sweeper_config("storage=postgresql", f"sweep={study}", *names)
     assert file.pop("storage") == "sqlite:///multirun/${hydra.sweeper.study_name}/study.db"
@@ -269,16 +284,9 @@ def test_every_study_can_live_in_either_database(study: str) -> None:
 
 def test_the_databases_password_is_neither_printed_nor_saved(tmp_path: Path) -> None:
     secret = "s3cr3t-Passw0rd"
-    finished = subprocess.run(
-        [sys.executable, "-m", "cvae.run", "-m", "storage=postgresql",
-         "hydra.sweeper.storage_patience=0.1"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin",
-             "CVAE_STORAGE_URL": f"postgresql+psycopg2://nobody:{secret}@127.0.0.1:9/none"},
-        timeout=90,
-    )  # fmt: skip
+    url = f"postgresql+psycopg2://nobody:{secret}@127.0.0.1:9/none"
+    command = ("-m", "cvae.run", "-m", "storage=postgresql", "hydra.sweeper.storage_patience=0.1")
+    finished = python(*command, cwd=tmp_path, CVAE_STORAGE_URL=url)
     assert finished.returncode == 1, "nothing listens there"
     assert secret not in finished.stdout + finished.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -293,12 +301,5 @@ def test_a_config_error_does_not_wait_for_torch(tmp_path: Path) -> None:
         "import sys; from cvae import run; code = run.main(['seed=-1']); "
         "print(code, 'torch' in sys.modules)"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-c", script, cwd=tmp_path)
     assert finished.stdout.split() == ["2", "False"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared import DEFAULT
 
 from cvae import alphabet, convert
 from cvae.batches import words_to_tensor
@@ -19,32 +20,18 @@ from cvae.convert import infer_tenses
 from cvae.model import ConditionalVAE, build_model
 from cvae.run_directory import RunDirectory
 
-CONFIG = {
-    "latent_size": 2,
-    "word_latent_size": 5,
-    "hidden_size": 6,
-    "encoder_hidden_size": 4,
-    "embedding_size": 4,
-    "condition_size": 2,
-    "prior_hidden_size": 7,
-    "prior_layer_count": 2,
-    "grid_size": 8,
-    "grid_levels": 2,
-    "grid_features": 3,
-}
-
 
 @pytest.fixture(scope="module")
 def model() -> ConditionalVAE:
     torch.manual_seed(1)
-    return build_model("default", **CONFIG).eval()
+    return build_model("default", **DEFAULT).eval()
 
 
 @pytest.fixture(scope="module")
 def run(model: ConditionalVAE, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = RunDirectory(tmp_path_factory.mktemp("runs") / "run")
     directory.create()
-    directory.write_model(model.state_dict(), {"name": "default", **CONFIG})
+    directory.write_model(model.state_dict(), {"name": "default", **DEFAULT})
     return str(directory.path)
 
 

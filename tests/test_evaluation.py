@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from shared import DEFAULT, REPORT
 from torch import Tensor
 
 from cvae import evaluation
@@ -16,20 +17,8 @@ from cvae.model import ConditionalVAE, Decoder, ReportDecoder, build_model
 
 CPU = torch.device("cpu")
 SIZES = {
-    "report": {"latent_size": 5, "condition_size": 3, "hidden_size": 24, "feedback": "output"},
-    "default": {
-        "latent_size": 3,
-        "word_latent_size": 8,
-        "hidden_size": 24,
-        "encoder_hidden_size": 16,
-        "embedding_size": 8,
-        "condition_size": 4,
-        "prior_hidden_size": 16,
-        "prior_layer_count": 1,
-        "grid_size": 8,
-        "grid_levels": 2,
-        "grid_features": 3,
-    },
+    "report": {**REPORT, "hidden_size": 24},
+    "default": {**DEFAULT, "hidden_size": 24, "encoder_hidden_size": 16},
 }
 
 

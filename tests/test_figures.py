@@ -73,6 +73,21 @@ def test_what_every_epoch_knows_is_drawn_from_every_epoch() -> None:
     assert figures.curves(evaluations, [{"epoch": 1}]) == coarse
 
 
+@pytest.mark.parametrize("size", [1e-9, 0.00012345, 1.0, 9876.5, 123456.0])
+def test_no_number_is_cut_or_reaches_into_the_next_panel(size: float) -> None:
+    rows = [{**FULL, "epoch": n, "cross_entropy": size / n, "kl": size / n} for n in range(1, 41)]
+    image = Image.open(io.BytesIO(figures.curves(rows))).convert("L")
+    assert image.crop((0, 0, 3, image.height)).getextrema() == (255, 255)
+    margins = figures._MARGINS
+    panel = (margins["right"] - margins["left"]) / (3 + 2 * margins["wspace"])
+    for column in (1, 2):
+        end = margins["left"] + panel * (column + (column - 1) * margins["wspace"])
+        gap = [round(end * image.width) + pixels for pixels in (2, 5)]
+        for row in (0.1, 0.6):  # the rows of panels, without what stands below them
+            box = (gap[0], int(row * image.height), gap[1], int((row + 0.25) * image.height))
+            assert image.crop(box).getextrema() == (255, 255)
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -8,32 +8,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from shared import DEFAULT, REPORT
 
 from cvae import alphabet, generate
 from cvae.generate import paradigms
 from cvae.model import ConditionalVAE, build_model
 from cvae.run_directory import RunDirectory
 
-CONFIGS: dict[str, dict[str, Any]] = {
-    "report": {"latent_size": 3, "condition_size": 2, "hidden_size": 6, "feedback": "symbol"},
-    "default": {
-        "latent_size": 2,
-        "word_latent_size": 5,
-        "hidden_size": 6,
-        "encoder_hidden_size": 4,
-        "embedding_size": 4,
-        "condition_size": 2,
-        "prior_hidden_size": 7,
-        "prior_layer_count": 2,
-        "grid_size": 8,
-        "grid_levels": 2,
-        "grid_features": 3,
-    },
-}
+CONFIGS = {"report": {**REPORT, "feedback": "symbol"}, "default": DEFAULT}
 
 
 def tiny(name: str) -> ConditionalVAE:

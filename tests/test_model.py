@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import pytest
+import shared
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,20 +28,8 @@ from cvae.model import (
 WORDS = ("abandon", "go", "splitting", "ate", "a")
 TENSES = torch.tensor([0, 0, 2, 3, 0])
 
-REPORT = {"latent_size": 4, "condition_size": 3, "hidden_size": 12}
-DEFAULT: dict[str, Any] = {
-    "latent_size": 2,
-    "word_latent_size": 5,
-    "hidden_size": 10,
-    "encoder_hidden_size": 7,
-    "embedding_size": 6,
-    "condition_size": 3,
-    "prior_hidden_size": 8,
-    "prior_layer_count": 2,
-    "grid_size": 8,
-    "grid_levels": 2,
-    "grid_features": 3,
-}
+REPORT = {**shared.REPORT, "latent_size": 4, "condition_size": 3, "hidden_size": 12}
+DEFAULT = shared.DEFAULT
 TINY = {
     "report, output fed back": ("report", {**REPORT, "feedback": "output"}),
     "report, symbol fed back": ("report", {**REPORT, "feedback": "symbol"}),
@@ -597,4 +586,4 @@ def test_unknown_names_are_refused_with_what_is_allowed() -> None:
     with pytest.raises(ModelError, match="'transformer'; allowed: default, report"):
         build_model("transformer")
     with pytest.raises(ModelError, match="'letter'; allowed: output, symbol"):
-        build_model("report", **REPORT, feedback="letter")
+        build_model("report", **{**REPORT, "feedback": "letter"})

@@ -179,3 +179,39 @@ def test_greedy_says_the_words_of_a_loop_over_nn_lstm(seed: int, output: bool) -
     assert len(lengths.unique()) > 4 and bool(ended.any())
     assert found.tolist() == wanted[:, : found.shape[1]].tolist()
     assert bool((wanted[:, found.shape[1] :] == EOS).all())
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_product_is_the_usual_one_with_and_without_onednn(
+    ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not ours:
+        monkeypatch.setattr(recurrence, "_LINEAR", None)
+    generator = torch.Generator().manual_seed(3)
+    for rows, inner, columns in ((1, 1, 1), (0, 3, 2), (7, 5, 3), (64, 33, 50)):
+        left = torch.randn(rows, inner, generator=generator)
+        right = torch.randn(columns, inner, generator=generator)
+        turned = left.T.contiguous().T  # the same values, in another order in memory
+        for dtype in (torch.float, torch.double):
+            wanted = left.double() @ right.double().T
+            for given in (left, turned):
+                product = recurrence._product(given.to(dtype), right.to(dtype))
+                assert product.dtype == dtype
+                torch.testing.assert_close(product.double(), wanted, rtol=1e-5, atol=1e-5)
+        values = torch.ones(rows, columns)
+        recurrence._add_product(values, left, right)
+        torch.testing.assert_close(values, 1.0 + left @ right.T, rtol=1e-5, atol=1e-5)
+
+
+def test_single_precision_agrees_with_nn_lstm_to_rounding() -> None:
+    parts = Parts().float()
+    found = []
+    for way in (true_steps, run_true):
+        parts.zero_grad(set_to_none=True)
+        outputs = way(parts)
+        outputs.square().sum().backward()  # type: ignore[no-untyped-call]
+        grads = {n: p.grad for n, p in parts.named_parameters() if p.grad is not None}
+        found.append({"outputs": outputs.detach(), **grads})
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 5
+    for name, wanted in found[0].items():
+        torch.testing.assert_close(found[1][name], wanted, rtol=1e-5, atol=1e-5)

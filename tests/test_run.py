@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from shared import python
 
 
 def run(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cvae.run", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=timeout,
-    )
+    return python("-m", "cvae.run", *arguments, cwd=cwd, timeout=timeout)
 
 
 def test_a_smoke_run_prints_what_the_report_prints(tmp_path: Path) -> None:
@@ -50,14 +41,7 @@ def test_bad_data_is_one_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["run", "convert", "generate", "compare"])
 def test_help(program: str, tmp_path: Path) -> None:
-    finished = subprocess.run(
-        [sys.executable, "-m", f"cvae.{program}", "--help"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-m", f"cvae.{program}", "--help", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert f"cvae.{program}" in finished.stdout
 
@@ -98,14 +82,7 @@ def test_an_answer_before_any_work_waits_for_no_heavy_import(
         f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "print(json.dumps([code, heavy]))\n"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    finished = python("-c", program, cwd=tmp_path)
     assert said in finished.stdout + finished.stderr
     assert json.loads(finished.stdout.splitlines()[-1]) == [code, []]
 
@@ -120,18 +97,7 @@ def test_help_is_hydras_own_text(tmp_path: Path) -> None:
         "hydra.main(version_base='1.3', config_path=config, config_name='config')(print)()\n"
     )
     commands = (["-c", plain], ["-m", "cvae.run", "--help"])
-    texts = [
-        subprocess.run(
-            [sys.executable, *command],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-            timeout=60,
-            check=True,
-        ).stdout
-        for command in commands
-    ]
+    texts = [python(*command, cwd=tmp_path).stdout for command in commands]
     assert "== Config ==" in texts[0]
     assert texts[0] == texts[1]
 

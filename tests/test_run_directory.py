@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shared
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,27 +26,8 @@ from cvae import run_directory
 from cvae.model import ConditionalVAE, build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError, write_atomically
 
-REPORT: dict[str, Any] = {
-    "name": "report",
-    "latent_size": 3,
-    "condition_size": 2,
-    "hidden_size": 6,
-    "feedback": "output",
-}
-DEFAULT: dict[str, Any] = {
-    "name": "default",
-    "latent_size": 2,
-    "word_latent_size": 5,
-    "hidden_size": 6,
-    "encoder_hidden_size": 4,
-    "embedding_size": 4,
-    "condition_size": 2,
-    "prior_hidden_size": 7,
-    "prior_layer_count": 2,
-    "grid_size": 8,
-    "grid_levels": 2,
-    "grid_features": 3,
-}
+REPORT = {"name": "report", **shared.REPORT}
+DEFAULT = {"name": "default", **shared.DEFAULT}
 CONFIGS = {
     "report": REPORT,
     "two-level": DEFAULT,

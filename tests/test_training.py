@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import pytest
+import shared
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,24 +43,16 @@ def regular(stem: str) -> Paradigm:
 
 ROWS = TrainingRows([regular(stem) for stem in STEMS])
 
-REPORT: dict[str, Any] = {
-    "latent_size": 4,
-    "condition_size": 3,
-    "hidden_size": 16,
-    "feedback": "output",
-}
-DEFAULT: dict[str, Any] = {
-    "latent_size": 2,
+# Large enough to learn the toy tasks below.
+REPORT = {**shared.REPORT, "latent_size": 4, "condition_size": 3, "hidden_size": 16}
+DEFAULT = {
+    **shared.DEFAULT,
     "word_latent_size": 6,
     "hidden_size": 16,
     "encoder_hidden_size": 12,
     "embedding_size": 8,
     "condition_size": 3,
     "prior_hidden_size": 12,
-    "prior_layer_count": 2,
-    "grid_size": 8,
-    "grid_levels": 2,
-    "grid_features": 3,
 }
 MODELS = {
     "report": ("report", REPORT),
@@ -325,7 +318,8 @@ def test_the_partition_is_made_once_and_rests() -> None:
     z = torch.randn(4000, 2, generator=generator)
     owned = torch.bincount(trainer.partition.owners(z, balance=False), minlength=6) / 4000
     assert float((owned - 1 / 6).abs().max()) < 0.04
-    trainer._train_upper_level(torch.arange(6), 0.5, generator)
+    kl = trainer._train_upper_level(torch.arange(6), 0.5, generator)
+    assert kl == pytest.approx(float(kl_per_unit(settled).sum(dim=1).mean())) and kl > 0.0
     trainer._prepare_upper_level(0.9, generator)
     trainer._coverage_draws(64, generator)
     assert trainer._settled is settled

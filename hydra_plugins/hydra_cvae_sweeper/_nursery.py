@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import importlib
 import os
 import pickle
@@ -176,6 +177,10 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
             os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         for text in _preload(preload):
             connection.send(("warning", text))
+        # What is imported stays: a job's collector need not walk through it again, which takes
+        # longer than reading its data, and copies the memory that the processes share.
+        gc.collect()
+        gc.freeze()
         connection.send(("ready",))
         _Server(connection, run).loop()
     except BrokenPipeError:

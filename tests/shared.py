@@ -1,0 +1,45 @@
+"""What several test modules need: small networks, and programs as a user starts them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Sizes that differ from each other, so that a mixed-up pair does not fit.
+REPORT: dict[str, Any] = {
+    "latent_size": 3,
+    "condition_size": 2,
+    "hidden_size": 6,
+    "feedback": "output",
+}
+DEFAULT: dict[str, Any] = {
+    "latent_size": 2,
+    "word_latent_size": 5,
+    "hidden_size": 6,
+    "encoder_hidden_size": 4,
+    "embedding_size": 4,
+    "condition_size": 2,
+    "prior_hidden_size": 7,
+    "prior_layer_count": 2,
+    "grid_size": 8,
+    "grid_levels": 2,
+    "grid_features": 3,
+}
+
+
+def python(
+    *arguments: str, cwd: Path, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter in ``cwd`` that knows this checkout and little else."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", **environment},
+        timeout=timeout,
+    )
