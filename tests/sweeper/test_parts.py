@@ -315,12 +315,12 @@ def test_a_database_that_comes_back_is_waited_for() -> None:
 
     def wait(seconds: float) -> Any:
         return patiently(action, seconds=seconds, trouble=(OSError,),
-                         give_up=lambda: False, complain=heard.append)  # fmt: skip
+                         give_up=lambda: False, describe=str, complain=heard.append)  # fmt: skip
 
     heard: list[str] = []
-    assert wait(5.0) == "back" and heard == ["OSError"]
+    assert wait(5.0) == "back" and heard == ["y"]
     troubles.append(OSError("for good"))
-    with pytest.raises(SweepError, match="the same command continues"):
+    with pytest.raises(SweepError, match=r"\(for good\); the same command continues"):
         wait(0.0)
 
 
