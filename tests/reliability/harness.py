@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "tests" / "sweeper" / "postgresql_server.sh"
 sys.path[:0] = [str(ROOT / "tests" / "sweeper"), str(ROOT / "benchmarks")]
 
+from standin import Standin  # noqa: E402
 from trial_overhead import few_verbs  # noqa: E402
 
 FULL = os.environ.get("CVAE_RELIABILITY") == "full"
@@ -213,6 +214,14 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def end(app: Standin) -> None:
+    """End what a test has left."""
+    for process in app.started:
+        if process.poll() is None:
+            kill(process.pid)
+            process.communicate(timeout=60)
+
+
 def kill_something(process: subprocess.Popen[str], draw: random.Random) -> str:
     """Kill a part of a sweep's family, or all of it."""
     members = family(process.pid)
@@ -271,7 +280,7 @@ def small_disk(directory: Path, size: str, *more: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", directory], check=True)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not get there"

@@ -5,6 +5,7 @@ A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/rel
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -22,6 +23,7 @@ from harness import (
     Server,
     command,
     count,
+    end,
     finish,
     is_one_line,
     kill,
@@ -34,22 +36,23 @@ from harness import (
     wait_until,
 )
 from optuna.trial import FrozenTrial, TrialState
+from project import compose
 from standin import SPACE, Standin, complete
 from trial_overhead import few_verbs
 
-from cvae.run_directory import RunDirectory
+from cvae import experiment, results
+from cvae import trial as tie
+from cvae.run_directory import RunDirectory, RunDirectoryError
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 
 
 @pytest.fixture
 def standin(tmp_path: Path) -> Iterator[Standin]:
     app = Standin(tmp_path)
     yield app
-    for process in app.started:
-        if process.poll() is None:
-            kill(process.pid)
-            process.communicate(timeout=20)
+    end(app)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
     words = [word.replace("/run", "/killed") for word in words]
     found = {"before the first checkpoint": 0, "with a checkpoint": 0, "after the end": 0}
     with Reader(tmp_path / "whole") as reader:
-        for _ in range(count(3, 50)):
+        for _ in range(count(2, 50)):
             process = start(words, tmp_path / "log")
             time.sleep(draw.uniform(0.0, seconds))
             process.kill()
@@ -94,6 +97,29 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
     print(f"\nkilled {found}; one run {seconds:.1f} s; {reader.reads} reads")
 
 
+def test_a_trial_repeated_after_its_run_had_ended_has_one_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep can be killed between a run's result and the study's record of it."""
+    config = compose([*few_verbs(tmp_path), "training.epochs=1"])
+    experiment.run(config, tmp_path / "first", [])
+    repeat = tie.TrialHandle("study", 1, resume_from=(tmp_path / "first", tmp_path / "gone"))
+    monkeypatch.setattr(tie, "current", lambda: repeat)
+    experiment.run(config, tmp_path / "second", [])
+    assert not (tmp_path / "first" / "result.json").exists()
+    frame = results.load(tmp_path)
+    assert list(frame["status"]) == ["complete"]
+
+
+def test_a_run_killed_between_its_result_and_its_checkpoint_is_finished(tmp_path: Path) -> None:
+    config = compose([*few_verbs(tmp_path), "training.epochs=1"])
+    experiment.run(config, tmp_path / "run", [])
+    (tmp_path / "run" / "checkpoint.safetensors").touch()
+    with pytest.raises(RunDirectoryError, match="holds a finished run"):
+        experiment.check_directory(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     """The second one is refused, and leaves no trace: not even in the record of the overrides."""
     words = smoke(tmp_path, "training.epochs=400")
@@ -110,7 +136,15 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     assert files == {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()}
 
 
-def test_a_full_disk_costs_no_checkpoint(tmp_path: Path) -> None:
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def die(*_: object) -> None:
+    raise Killed
+
+
+def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "whole").mkdir()
     words = smoke(tmp_path / "whole", "training.epochs=6")
     assert finish(words, tmp_path / "log")[0] == 0
@@ -118,8 +152,9 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path: Path) -> None:
         words = smoke(disk, "training.epochs=6")
         filler = disk / "filler"
         faults = []
-        # Room for less and less: the run ends at its first file, at a checkpoint, at the weights.
-        for free in (0, 1, 2**16, 6 * 2**20, 10 * 2**20, 14 * 2**20):
+        # Room for more and more: the run ends at its first file and at its first checkpoint. Then
+        # one that was killed after its last epoch ends at the weights and at what follows them.
+        for free in (0, 2**18, 2**20, *range(3 * 2**20, 5 * 2**20, 2**16)):
             filler.unlink(missing_ok=True)
             room = shutil.disk_usage(disk).free
             filler.write_bytes(b"\0" * (room - free))
@@ -136,11 +171,17 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path: Path) -> None:
                 assert RunDirectory(disk / "run").read_checkpoint() is not None
             assert not list((disk / "run").glob(".*.tmp"))
             faults.append(errors[0])
+            if "checkpoint" in errors[0] and before is None:
+                filler.unlink()
+                with monkeypatch.context() as patch, pytest.raises(Killed):
+                    patch.setattr(experiment._Run, "_finish", die)
+                    experiment.run(compose(words), disk / "run", [])
         filler.unlink(missing_ok=True)
         if code:
             code, said = finish(words, tmp_path / "log")
         assert code == 0, said
-        assert len(faults) >= 3, faults
+        stopped_at = [Path(line.split(": ")[1]).name for line in faults]
+        assert {"checkpoint.safetensors", "weights.safetensors"} < set(stopped_at), faults
         wanted = numbers(tmp_path / "whole" / "run")
         found = numbers(disk / "run")
         for part in (wanted, found):
@@ -164,7 +205,8 @@ def test_a_disk_that_only_reads_is_one_line(tmp_path: Path, exists: bool) -> Non
         assert f"{disk}/sweep" in said and "Read-only" in said
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+@pytest.mark.slow
+@needs_faketime
 def test_a_clock_set_back_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     words = smoke(tmp_path / "whole", "training.epochs=6")
@@ -191,9 +233,9 @@ def test_a_clock_set_back_changes_nothing(tmp_path: Path) -> None:
     assert 0 < result["seconds"]["train"] < result["seconds"]["total"] < 120
 
 
+@pytest.mark.slow
+@needs_faketime
 def test_a_sweep_whose_clock_is_set_back_goes_on(standin: Standin) -> None:
-    if FAKETIME is None:
-        pytest.skip("libfaketime is not installed")
     clock = standin.directory / "clock"
     clock.write_text("@2030-01-01 00:00:00\n")
     process = standin.start(*SPACE, "hydra.sweeper.n_trials=8", "seconds=0.2", **faked(clock))
@@ -242,22 +284,26 @@ def kill_a_sweep(
     ]  # fmt: skip
     endless = [*words, "hydra.sweeper.n_trials=100000"]
     workers = [standin.start(*endless, **environment) for _ in range(2)]
+
+    def has_work(place: int) -> bool:
+        """Whether this worker runs a trial; one that has ended is started anew."""
+        if workers[place].poll() is not None:
+            output, _ = workers[place].communicate()
+            assert "Traceback" not in output, output
+            workers[place] = standin.start(*endless, **environment)
+        return runs_one(trials_of(standin, environment), workers[place].pid)
+
     killed: dict[str, int] = {}
     done: dict[int, FrozenTrial] = {}
     for _ in range(kills):
         place = draw.randrange(2)
-        wait_until(lambda pid=workers[place].pid: runs_one(trials_of(standin, environment), pid))
+        wait_until(functools.partial(has_work, place))
         time.sleep(draw.uniform(0.0, 2.0))
         for trial in trials_of(standin, environment):
             if trial.state.is_finished():
                 assert same(done.setdefault(trial.number, trial), trial)
         what = kill_something(workers[place], draw)
         killed[what] = killed.get(what, 0) + 1
-        for place, worker in enumerate(workers):
-            if worker.poll() is not None:
-                output, _ = worker.communicate()
-                assert "Traceback" not in output, output
-                workers[place] = standin.start(*endless, **environment)
     for worker in workers:
         kill(worker.pid)
         output, _ = worker.communicate(timeout=60)
@@ -316,7 +362,7 @@ def assert_nothing_lost(trials: list[FrozenTrial], total: int, killed: int) -> N
     assert len(set(directories)) == len(directories)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_sweep_killed_anywhere_loses_and_doubles_nothing(
     standin: Standin, database: str, request: pytest.FixtureRequest
 ) -> None:
@@ -325,7 +371,7 @@ def test_a_sweep_killed_anywhere_loses_and_doubles_nothing(
         environment = {"STUDY_URL": request.getfixturevalue("server").url}
         words.append("hydra.sweeper.storage=${oc.env:STUDY_URL}")
     with Reader(standin.directory) as reader:
-        killed, total = kill_a_sweep(standin, words, count(3, 20), **environment)
+        killed, total = kill_a_sweep(standin, words, count(2, 20), **environment)
     assert not reader.faults, reader.faults[:3]
     trials = trials_of(standin, environment)
     assert_nothing_lost(trials, total, killed.get("trial", 0))
@@ -362,8 +408,11 @@ class RealSweep(Standin):
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_of_trainings_finds_the_same_numbers(tmp_path: Path) -> None:
+def test_a_killed_sweep_of_trainings_finds_the_same_numbers(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     app = RealSweep(tmp_path)
+    request.addfinalizer(lambda: end(app))
     seeds = ",".join(map(str, range(1000)))
     given = [*few_verbs(tmp_path), "threads=1", "training.epochs=12"]
     words = [
@@ -404,6 +453,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     assert "s3cr3t" not in finished.stdout + finished.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [60, 1], ids=["patient", "impatient"])
 def test_a_server_that_is_started_again(standin: Standin, patience: int) -> None:
     """A patient sweep goes on; an impatient one ends with one line, and its command continues."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from harness import QUIET, ROOT, Server, count, postgresql
+from harness import QUIET, ROOT, Server, count, end, postgresql
 from optuna.trial import TrialState
 from standin import SPACE, Standin
 
@@ -40,9 +40,13 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def test_many_trials_by_many_workers_are_recorded_once(tmp_path: Path, server: Server) -> None:
+@pytest.mark.slow
+def test_many_trials_by_many_workers_are_recorded_once(
+    tmp_path: Path, server: Server, request: pytest.FixtureRequest
+) -> None:
     total, workers = count(24, 1000), count(3, 8)
     standin = Standin(tmp_path)
+    request.addfinalizer(lambda: end(standin))
     words = [
         *SPACE, "seconds=0", f"hydra.sweeper.n_trials={total}", "hydra.sweeper.n_jobs=1",
         "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra/sweeper/sampler=random",
@@ -88,7 +92,7 @@ def resident(pid: int) -> float:
 
 
 def test_many_runs_in_one_process_leave_nothing_behind() -> None:
-    runs = count(6, 200)
+    runs = count(4, 200)
     finished = subprocess.run(
         [sys.executable, "-c", SOAK, str(runs)],
         capture_output=True,

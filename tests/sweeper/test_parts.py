@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import UniformDistribution
 from optuna.trial import TrialState
 
 from cvae import trial as tie
@@ -29,9 +30,10 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
 )
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
+from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
-from hydra_plugins.hydra_cvae_sweeper._space import Grid, override_text, spaced
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, make_space, override_text, spaced
 from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -226,6 +228,28 @@ def test_a_claim_broken_off_half_way_is_taken_again(url: str) -> None:
     book.study.ask()  # a worker that died before it could sign
     claim = book.claim()
     assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+
+
+def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = StudySweeper.__new__(StudySweeper)
+    sweeper.book, sweeper.claims = open_book(url, this_process(), total=1), {}
+    sweeper.custom_search_space_extender = None
+    sweeper.space = make_space([{}, {}], {"x": UniformDistribution(0.0, 1.0)})
+
+    def away(*_: object) -> None:
+        raise optuna.exceptions.StorageInternalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeper.book.study._storage, "set_trial_param", away)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            sweeper._claim_and_sample()
+    assert not sweeper.claims
+    claim = sweeper._claim_and_sample()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    assert 0.0 <= claim.trial.params["x"] <= 1.0
+    assert sweeper.book.trials()[0].state == TrialState.FAIL
 
 
 def test_the_job_reports_to_the_same_trial(url: str) -> None:
