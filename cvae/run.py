@@ -69,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno is None:
             raise
-        name = cause.filename or "a file of the run"
-        return _complain(f"{name}: cannot be written: {cause.strerror}")
+        return _complain(f"{cause.filename or 'a file of the run'}: {cause.strerror}")
     return 0
 
 

@@ -71,7 +71,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         RunDirectoryError: if it cannot be written; the old file, if any, is untouched then.
     """
     try:
-        atomic.write(path, lambda temporary: temporary.write_bytes(content))  # a kill's: lock()
+        # What a kill leaves of this, lock() removes.
+        atomic.write(path, lambda temporary: temporary.write_bytes(content))
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be written: {_reason(error)}") from error
 

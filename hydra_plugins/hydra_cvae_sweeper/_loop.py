@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _STORAGE_VARIABLE = "CVAE_STORAGE"
 _TICK = 0.25  # how long a signal may go unnoticed
-_START_PATIENCE = 10.0
+_START_PATIENCE = 10.0  # seconds for the first answer of the database
 _ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from optuna.distributions import UniformDistribution
+from hydra_plugins.hydra_optuna_sweeper import _impl as stock
 from optuna.trial import TrialState
 
 from cvae import trial as tie
@@ -236,7 +236,7 @@ def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
     sweeper = StudySweeper.__new__(StudySweeper)
     sweeper.book, sweeper.claims = open_book(url, this_process(), total=1), {}
     sweeper.custom_search_space_extender = None
-    sweeper.space = make_space([{}, {}], {"x": UniformDistribution(0.0, 1.0)})
+    sweeper.space = make_space(stock.create_params_from_overrides(["x=interval(0.0,1.0)"]), {})
 
     def away(*_: object) -> None:
         raise optuna.exceptions.StorageInternalError("away")
