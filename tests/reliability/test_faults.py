@@ -61,6 +61,14 @@ def server() -> Iterator[Server]:
         yield running
 
 
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def die(*_: object) -> None:
+    raise Killed
+
+
 # --- One run -----------------------------------------------------------------------------------
 
 
@@ -77,7 +85,7 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
     words = [word.replace("/run", "/killed") for word in words]
     found = {"before the first checkpoint": 0, "with a checkpoint": 0, "after the end": 0}
     with Reader(tmp_path / "whole") as reader:
-        for _ in range(count(2, 50)):
+        while found["before the first checkpoint"] + found["with a checkpoint"] < count(2, 50):
             process = start(words, tmp_path / "log")
             time.sleep(draw.uniform(0.0, seconds))
             process.kill()
@@ -111,6 +119,20 @@ def test_a_trial_repeated_after_its_run_had_ended_has_one_result(
     assert list(frame["status"]) == ["complete"]
 
 
+def test_a_trial_repeated_after_its_last_epoch_has_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose([*few_verbs(tmp_path), "training.epochs=2"])
+    experiment.run(config, tmp_path / "whole", [])
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(experiment._Run, "_finish", die)
+        experiment.run(config, tmp_path / "first", [])
+    repeat = tie.TrialHandle("study", 1, resume_from=(tmp_path / "first",))
+    monkeypatch.setattr(tie, "current", lambda: repeat)
+    experiment.run(config, tmp_path / "second", [])
+    assert numbers(tmp_path / "second") == numbers(tmp_path / "whole")
+
+
 def test_a_run_killed_between_its_result_and_its_checkpoint_is_finished(tmp_path: Path) -> None:
     config = compose([*few_verbs(tmp_path), "training.epochs=1"])
     experiment.run(config, tmp_path / "run", [])
@@ -134,14 +156,6 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     code, said = finish([*words, "seed=5"], tmp_path / "second")
     assert code == 2 and is_one_line(said) and "interrupted run of another config" in said, said
     assert files == {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()}
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-def die(*_: object) -> None:
-    raise Killed
 
 
 def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
