@@ -291,7 +291,7 @@ class _Run:
                 train_seconds=counters["train_seconds"],
                 evaluate_seconds=counters["evaluate_seconds"],
             )
-            # Of another directory's checkpoint, perhaps, and with no epoch left that would write it.
+            # The checkpoint may be another directory's, with no epoch left that would write it.
             self.files.write_metrics(self.progress.rows)
             log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
             return
