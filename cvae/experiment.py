@@ -6,6 +6,7 @@ its directory, if one is there, and ends with the numbers of a run never interru
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import platform
@@ -92,6 +93,39 @@ def run(
         return _Run(config, files, overrides).execute()
 
 
+def check_directory(config: Mapping[str, Any], directory: Path) -> None:
+    """Refuse a directory in which this run could not go on.
+
+    ``run`` does the same, but by then Hydra has written into it.
+
+    Raises:
+        RunDirectoryError: if it is in use, not writable, or holds another run.
+    """
+    files = RunDirectory(directory)
+    files.create()
+    with files.lock():
+        _refuse_finished(files)
+        found = files.read_checkpoint()
+        if found is not None:
+            _refuse_other(directory, found[1], config)
+
+
+def _refuse_finished(files: RunDirectory) -> None:
+    if (files.path / "result.json").exists():
+        files.clear_checkpoint()  # a kill between the two may have left it
+        raise RunDirectoryError(
+            f"{files.path}: holds a finished run; choose another directory or remove it"
+        )
+
+
+def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    if counters.get("config") != config:
+        raise RunDirectoryError(
+            f"{path}: holds an interrupted run of another config; repeat its own overrides "
+            "(.hydra/overrides.yaml) to continue it, or choose another directory"
+        )
+
+
 class _Run:
     def __init__(
         self, config: Mapping[str, Any], files: RunDirectory, overrides: list[str]
@@ -102,10 +136,7 @@ class _Run:
         self.started_at = datetime.now(UTC)
         self.clock = time.monotonic()
         self.trial = trial.current()
-        if (files.path / "result.json").exists():
-            raise RunDirectoryError(
-                f"{files.path}: holds a finished run; choose another directory or remove it"
-            )
+        _refuse_finished(files)
         if config["threads"]:
             torch.set_num_threads(config["threads"])
         self.device = _device(config["device"])
@@ -236,19 +267,15 @@ class _Run:
 
     def _resume(self) -> None:
         """Go on from a checkpoint here, or in a directory whose interrupted trial this repeats."""
-        former = [] if self.trial is None else list(self.trial.resume_from)
-        for path in (self.files.path, *former):
+        for path in (self.files.path, *self._repeated()):
             found = RunDirectory(path).read_checkpoint()
             if found is None:
                 continue
             tensors, counters = found
-            if counters.get("config") != self.config:
-                if path != self.files.path:
-                    continue
-                raise RunDirectoryError(
-                    f"{path}: holds an interrupted run of another config; repeat its own overrides "
-                    "(.hydra/overrides.yaml) to continue it, or choose another directory"
-                )
+            if path == self.files.path:
+                _refuse_other(path, counters, self.config)
+            elif counters.get("config") != self.config:
+                continue
             self.trainer.load_state(tensors, counters)
             best_value = counters["best_value"]
             self.progress = _Progress(
@@ -264,8 +291,14 @@ class _Run:
                 train_seconds=counters["train_seconds"],
                 evaluate_seconds=counters["evaluate_seconds"],
             )
+            # The checkpoint may be another directory's, with no epoch left that would write it.
+            self.files.write_metrics(self.progress.rows)
             log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
             return
+
+    def _repeated(self) -> tuple[Path, ...]:
+        """Directories of the interrupted trials in whose place this one runs, the latest first."""
+        return () if self.trial is None else self.trial.resume_from
 
     # The end
 
@@ -359,6 +392,11 @@ class _Run:
                 else {"study": self.trial.study, "number": self.trial.number},
             }
         )
+        # A sweep may be killed after a run has ended and before the study knows: of the two results
+        # the one that the study counts stays.
+        for path in self._repeated():
+            with contextlib.suppress(OSError):
+                (path / "result.json").unlink(missing_ok=True)
 
 
 # From config nodes to objects

@@ -24,6 +24,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from cvae import atomic
+
 STATUSES: Final = ("complete", "pruned", "diverged", "failed", "interrupted", "unreadable")
 """What became of a run. The first four are written by the run itself; ``interrupted`` means
 that there is no ``result.json`` (the run was killed or still goes on), ``unreadable`` that
@@ -875,13 +877,7 @@ def write_atomically(path: Paths, write: Callable[[Path], None]) -> None:
         raise ResultsError(f"{target}: cannot be written: it is a directory")
     if not target.parent.is_dir():
         raise ResultsError(f"{target}: cannot be written: {target.parent} is no directory")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
+        atomic.write(target, write)
     except OSError as error:
         raise ResultsError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

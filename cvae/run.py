@@ -6,6 +6,7 @@ A mistake in the config is found before a directory is made and before torch is 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The store is one for the process and only read from here on; Hydra copies it, deeply, for
     # every group that --help lists and for every config that it composes.
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
+    # What cannot be logged, on a full disk, shall not bury the line that says so in tracebacks.
+    logging.raiseExceptions = False
     try:
         _check_before_start(sys.argv[1:])
         _hydra_main()
@@ -58,15 +62,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except ValueError as error:
-        if not _is_input_error(error):
+    except (ValueError, OSError) as error:
+        if _is_input_error(error):
+            return _complain(str(error))
+        # A log file that cannot be opened is a ValueError to Python's logging.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or cause.errno is None:
             raise
-        return _complain(str(error))
+        return _complain(f"{cause.filename or 'a file of the run'}: {cause.strerror}")
     return 0
 
 
 def _hydra_main() -> None:
-    hydra.main(version_base="1.3", config_path=str(config_directory()), config_name="config")(job)()
+    failures: list[Exception] = []
+
+    def single_or_trial(config: DictConfig) -> Any:
+        try:
+            return job(config)
+        except Exception as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            failures.append(error)  # past Hydra, which would print a line of its own
+            return None
+
+    decorate = hydra.main(
+        version_base="1.3", config_path=str(config_directory()), config_name="config"
+    )
+    decorate(single_or_trial)()
+    for failure in failures:
+        raise failure
 
 
 def job(config: DictConfig) -> float | tuple[float, ...]:
@@ -96,11 +120,18 @@ def _check_before_start(arguments: Sequence[str]) -> None:
     if known.multirun or known.config_name or known.config_dir or any(special):
         return
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-        composed = hydra.compose("config", overrides=known.overrides)
-    config_rules.check(_resolved(composed))
+        composed = hydra.compose("config", overrides=known.overrides, return_hydra_config=True)
+        ours = [str(key) for key in composed if key != "hydra"]
+        settings = _resolved(OmegaConf.masked_copy(composed, ours))
+        config_rules.check(settings)
+        directory = Path(composed.hydra.run.dir)
+    if directory.is_dir():  # an interrupted run's, as a rule
+        from cvae import experiment
+
+        experiment.check_directory(settings, directory)
 
 
-def _is_input_error(error: ValueError) -> bool:
+def _is_input_error(error: Exception) -> bool:
     """Whether one of our modules refused its input, in words meant for the user."""
     return type(error).__module__.startswith("cvae.")
 

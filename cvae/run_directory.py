@@ -14,7 +14,6 @@ import json
 import math
 import numbers
 import os
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from cvae import atomic
 from cvae.model import ConditionalVAE, ModelError, build_model
 
 fcntl: ModuleType | None
@@ -70,18 +70,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunDirectoryError: if it cannot be written; the old file, if any, is untouched then.
     """
-    # A random part, since two processes may write the same file; lock() clears what a kill left.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        # What a kill leaves of this, lock() removes.
+        atomic.write(path, lambda temporary: temporary.write_bytes(content))
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be written: {_reason(error)}") from error
 

@@ -91,9 +91,18 @@ class Book:
                 return None
             with self.snapshot():  # nobody else can have changed it since
                 trial = self.study.ask()
-            trial.set_user_attr("owner", self._me._asdict())
+            try:
+                trial.set_user_attr("owner", self._me._asdict())
+            except Exception:
+                self._share(trial._trial_id)
+                raise
         self._live.add(trial.number)
         return self._new_claim(trial)
+
+    def forget(self, claim: Claim) -> None:
+        """Drop a claim that broke off; whoever claims next finds it and gives it back."""
+        self._live.discard(claim.number)
+        self._share(claim.trial_id)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within: sample a trial's keys against one view of the study; only for that."""
@@ -104,7 +113,7 @@ class Book:
         claim.directory, claim.overrides = directory, overrides
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
-        self._share(claim)
+        self._share(claim.trial_id)
 
     def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
         """Write how a trial ended; harmless if it is written already. Returns all trials."""
@@ -208,14 +217,14 @@ class Book:
     def _is_finished(self, claim: Claim) -> bool:
         return self.study._storage.get_trial(claim.trial_id).state.is_finished()
 
-    def _share(self, claim: Claim) -> None:
+    def _share(self, trial_id: int) -> None:
         """Read the trial from the database from now on: the job writes to it, too.
 
         Optuna 2 believes that a trial is written only by the process that created it, and would
         never see what the job reports; later versions have no such cache.
         """
         for info in getattr(self.study._storage, "_studies", {}).values():
-            getattr(info, "owned_or_finished_trial_ids", set()).discard(claim.trial_id)
+            getattr(info, "owned_or_finished_trial_ids", set()).discard(trial_id)
 
 
 class _Pulse:
@@ -302,23 +311,24 @@ def patiently(
     seconds: float,
     trouble: tuple[type[Exception], ...],
     give_up: Callable[[], bool],
+    describe: Callable[[Exception], str],
     complain: Callable[[str], None],
 ) -> Any:
     """Run an action that may be repeated, again and again while the database is away."""
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     complained = False
     while True:
         try:
             return action()
         except trouble as error:
-            if time.monotonic() >= deadline or give_up():
-                name = type(error.__cause__ or error).__name__
+            waited = time.monotonic() - began
+            if waited >= seconds or give_up():
                 raise SweepError(
-                    f"the study's database did not answer for {seconds:.0f} s ({name}); the same "
-                    "command continues the sweep when it is back"
+                    f"the study's database did not answer for {waited:.0f} s "
+                    f"({describe(error)}); the same command continues the sweep when it is back"
                 ) from None
             if not complained:
-                complain(type(error.__cause__ or error).__name__)
+                complain(describe(error))
                 complained = True
             time.sleep(min(1.0, seconds))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
 import os
 import signal
 import threading
@@ -26,7 +27,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ._book import Book, Claim, Limits, count_finished, patiently, unused_directory
-from ._errors import SweepError
+from ._errors import SweepError, SweepFailed
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _STORAGE_VARIABLE = "CVAE_STORAGE"
 _TICK = 0.25  # how long a signal may go unnoticed
+_START_PATIENCE = 10.0  # seconds for the first answer of the database
 _ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
 
 T = TypeVar("T")
@@ -95,7 +97,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self._check_composition()
         self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, grid is not None)
         write_whole(directory / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
-        study = self._patiently(self._open_study)
+        # A wrong address shall be told soon; a server that is just starting is waited for.
+        study = self._patiently(self._open_study, at_most=_START_PATIENCE)
         total = self.n_trials if grid is None else min(self.n_trials, len(grid))
         limits = Limits(
             total, int(self.settings["max_retries"]), float(self.settings["heartbeat_timeout"])
@@ -218,7 +221,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             pass
         except NurseryDied as error:
             self._interrupt("interrupted: the process that starts the trials was killed")
-            raise SweepError(f"{error}; the same command continues the sweep") from error
+            raise SweepFailed(f"{error}; the same command continues the sweep") from error
         except BaseException:
             self._interrupt("interrupted: the sweep ended")
             raise
@@ -283,22 +286,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def _claim(self) -> Claim | None:
         try:
-            claim: Claim | None = self._patiently(self.book.claim)
-            if claim is None:
-                return None
-            self.claims[claim.number] = claim
-            with self.book.snapshot():
-                for key, distribution in self.space.distributions.items():
-                    claim.trial._suggest(key, distribution)
-                unions = self.space.unions() if self.book.grid is not None else {}
-                for key, distribution in self.space.following(claim.trial.params):
-                    claim.trial._suggest(key, unions.get(key, distribution))
-                self._extend(claim)
+            claim: Claim | None = self._patiently(self._claim_and_sample)
         except (ValueError, NotImplementedError) as error:
             if isinstance(error, SweepError):
                 raise
             name = type(self.book.study.sampler).__name__
             raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
+        if claim is None:
+            return None
         directory = str(Path(self.cfg.hydra.sweep.dir).absolute())
         name = unused_directory(directory, claim.number)
         overrides = self.space.overrides(claim.trial.params)
@@ -306,6 +301,25 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self._patiently(
             lambda: self.book.describe(described, os.path.join(directory, name), overrides)
         )
+        return claim
+
+    def _claim_and_sample(self) -> Claim | None:
+        claim = self.book.claim()
+        if claim is None:
+            return None
+        self.claims[claim.number] = claim
+        try:
+            with self.book.snapshot():
+                for key, distribution in self.space.distributions.items():
+                    claim.trial._suggest(key, distribution)
+                unions = self.space.unions() if self.book.grid is not None else {}
+                for key, distribution in self.space.following(claim.trial.params):
+                    claim.trial._suggest(key, unions.get(key, distribution))
+                self._extend(claim)
+        except STORAGE_TROUBLE:
+            del self.claims[claim.number]
+            self.book.forget(claim)
+            raise
         return claim
 
     def _extend(self, claim: Claim) -> None:
@@ -340,12 +354,12 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         trial = trials[claim.number]
         del self.claims[claim.number]
         log.info("%s", trial_line(trial, trials, self.book.study, self.book.total))
-        self.results.update(trials)
+        self._patiently(lambda: self.results.update(trials))
         failed = trial.state == TrialState.FAIL
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
         allowed = int(self.settings["max_consecutive_failures"])
         if allowed and self.failures_in_a_row >= allowed:
-            raise SweepError(
+            raise SweepFailed(
                 f"{allowed} trials failed one after the other, the last one with: "
                 f"{trial.user_attrs.get('reason', 'no reason')} ({claim.directory}); "
                 "see hydra.sweeper.max_consecutive_failures"
@@ -390,8 +404,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _leave(self) -> NoReturn:
         interrupted = len(self.claims)
         self._interrupt(f"interrupted by {self.stop.name}")
-        trials = self.book.trials()
-        self.results.update(trials, final=True)
+        trials = self._patiently(self.book.trials)
+        self._patiently(lambda: self.results.update(trials, final=True))
         log.info(
             "stopped by %s: %d of %d trials done, %d interrupted; the same command continues",
             self.stop.name,
@@ -403,14 +417,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def _conclude(self) -> None:
         trials = self._patiently(self.book.trials)
-        self.results.update(trials, final=True)
+        self._patiently(lambda: self.results.update(trials, final=True))
         counted = [trial for trial in trials if not trial.user_attrs.get("interrupted")]
         failed = [trial for trial in counted if trial.state == TrialState.FAIL]
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             reason = failed[-1].user_attrs.get("reason", "") if failed else "none was run"
-            raise SweepError(f"no trial of {len(counted)} was completed; the last one: {reason}")
+            raise SweepFailed(f"no trial of {len(counted)} was completed; the last one: {reason}")
         if len(failed) > self.max_failure_rate * len(counted):
-            raise SweepError(
+            raise SweepFailed(
                 f"{len(failed)} of {len(counted)} trials failed, more than "
                 f"hydra.sweeper.max_failure_rate={self.max_failure_rate}"
             )
@@ -438,13 +452,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             return max(1, int(self.n_jobs))
         return usable_cores() if isinstance(self.launcher, LocalLauncher) else 1
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def _patiently(self, action: Callable[[], T], at_most: float = math.inf) -> T:
         result: T = patiently(
             action,
-            seconds=float(self.settings["storage_patience"]),
+            seconds=min(at_most, float(self.settings["storage_patience"])),
             trouble=STORAGE_TROUBLE,
             give_up=lambda: bool(self.stop),
-            complain=lambda name: log.warning("the study's database does not answer (%s)", name),
+            describe=self.study_storage.explain,
+            complain=lambda why: log.warning("the study's database does not answer (%s)", why),
         )
         return result
 

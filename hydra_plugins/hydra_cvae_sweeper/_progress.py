@@ -98,10 +98,11 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise
+        # A full disk is reported by a write, which does not know the name.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _best_so_far(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> str:

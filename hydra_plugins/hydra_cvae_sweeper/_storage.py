@@ -85,6 +85,17 @@ class StudyStorage:
             found.append(str(self._url.password))
         return found
 
+    def explain(self, error: Exception) -> str:
+        """What the database's driver said, on one line and without secrets."""
+        # SQLAlchemy keeps the driver's error as `orig`; Optuna may have put its own around both.
+        origins = [getattr(one, "orig", None) for one in (error, error.__cause__)]
+        origin = next((one for one in origins if one is not None), error)
+        said = str(origin).strip().splitlines()
+        text = said[0] if said and origin is not error else type(error).__name__
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return f"{self.shown}: {text}"
+
     def open(self) -> optuna.storages.BaseStorage:
         """Connect, and create the tables where there are none. Hold the lock for this."""
         if self._url is None:

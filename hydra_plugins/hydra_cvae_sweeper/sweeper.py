@@ -50,4 +50,4 @@ def _errors_as_one_line() -> Iterator[None]:
         yield
     except SweepError as error:
         sys.stderr.write(f"{error}\n")
-        raise SystemExit(1) from error
+        raise SystemExit(error.code) from error

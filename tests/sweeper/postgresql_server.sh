@@ -5,7 +5,7 @@
 #   tests/sweeper/postgresql_server.sh stop DIRECTORY
 #
 # From Debian: apt-get install postgresql. As root it runs as the user postgres, who must be able
-# to enter the directory. The port is PGPORT, or 54329.
+# to enter the directory. The port is PGPORT, or a free one, which the directory keeps.
 set -euo pipefail
 
 complain() {
@@ -18,7 +18,6 @@ programs=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1) ||
 [ -n "$programs" ] || complain "PostgreSQL is missing; apt-get install postgresql"
 mkdir -p "$2"
 folder=$(cd "$2" && pwd)
-port=${PGPORT:-54329}
 
 # Its programs refuse to work as root.
 run() {
@@ -29,6 +28,15 @@ run() {
   fi
 }
 
+# A port that nobody answers on.
+free_port() {
+  local port
+  while port=$((RANDOM % 10000 + 20000)); do
+    (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  echo "$port"
+}
+
 start() {
   if [ ! -d "$folder/data" ]; then
     (umask 077 && head -c 18 /dev/urandom | base64 | tr '+/' 'ab' >"$folder/password")
@@ -36,6 +44,9 @@ start() {
     run "$programs/initdb" -D "$folder/data" -U cvae -A scram-sha-256 \
       --pwfile="$folder/password" >/dev/null
   fi
+  # The same one at every start: its URL is known.
+  [ -f "$folder/port" ] || echo "${PGPORT:-$(free_port)}" >"$folder/port"
+  port=$(cat "$folder/port")
   # No socket in the file system, and no other address than loopback.
   run "$programs/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -t 60 \
     -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=''" start >/dev/null ||

@@ -23,6 +23,15 @@ mkdir -p "$2"
 folder=$(cd "$2" && pwd)
 export SLURM_CONF=$folder/slurm.conf
 
+# A port that nobody answers on.
+free_port() {
+  local port
+  while port=$((RANDOM % 10000 + 20000)); do
+    (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  echo "$port"
+}
+
 configure() {
   mkdir -p "$folder"/{state,spool,log}
   # munged refuses directories that others can write to.
@@ -31,8 +40,8 @@ configure() {
 ClusterName=loopback
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort=$(free_port)
+SlurmdPort=$(free_port)
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge/socket
 CredType=cred/munge

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.hydra_optuna_sweeper import _impl as stock
 from optuna.trial import TrialState
 
 from cvae import trial as tie
@@ -30,9 +31,10 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
 )
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
+from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
-from hydra_plugins.hydra_cvae_sweeper._space import Grid, override_text, spaced
+from hydra_plugins.hydra_cvae_sweeper._space import Grid, make_space, override_text, spaced
 from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -243,6 +245,28 @@ def test_a_claim_broken_off_half_way_is_taken_again(url: str) -> None:
     assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
 
 
+def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper = StudySweeper.__new__(StudySweeper)
+    sweeper.book, sweeper.claims = open_book(url, this_process(), total=1), {}
+    sweeper.custom_search_space_extender = None
+    sweeper.space = make_space(stock.create_params_from_overrides(["x=interval(0.0,1.0)"]), {})
+
+    def away(*_: object) -> None:
+        raise optuna.exceptions.StorageInternalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeper.book.study._storage, "set_trial_param", away)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            sweeper._claim_and_sample()
+    assert not sweeper.claims
+    claim = sweeper._claim_and_sample()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    assert 0.0 <= claim.trial.params["x"] <= 1.0
+    assert sweeper.book.trials()[0].state == TrialState.FAIL
+
+
 def test_the_job_reports_to_the_same_trial(url: str) -> None:
     book = open_book(url, this_process())
     claim = book.claim()
@@ -330,12 +354,12 @@ def test_a_database_that_comes_back_is_waited_for() -> None:
 
     def wait(seconds: float) -> Any:
         return patiently(action, seconds=seconds, trouble=(OSError,),
-                         give_up=lambda: False, complain=heard.append)  # fmt: skip
+                         give_up=lambda: False, describe=str, complain=heard.append)  # fmt: skip
 
     heard: list[str] = []
-    assert wait(5.0) == "back" and heard == ["OSError"]
+    assert wait(5.0) == "back" and heard == ["y"]
     troubles.append(OSError("for good"))
-    with pytest.raises(SweepError, match="the same command continues"):
+    with pytest.raises(SweepError, match=r"\(for good\); the same command continues"):
         wait(0.0)
 
 

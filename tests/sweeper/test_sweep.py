@@ -385,7 +385,7 @@ def test_a_stock_launcher_runs_batches(standin: Standin) -> None:
 
 def test_another_configuration_is_refused(standin: Standin) -> None:
     standin.run(*SPACE, "hydra.sweeper.n_trials=2")
-    refused = functools.partial(standin.run, code=1)
+    refused = functools.partial(standin.run, code=2)
     assert "configuration: y was 0.0, is 1.0" in refused(*SPACE, "y=1.0")
     output = refused(*SPACE, "hydra.sweeper.direction=maximize")
     assert "direction: was minimize, is maximize" in output
@@ -397,7 +397,7 @@ def test_a_password_is_not_written_anywhere(standin: Standin) -> None:
     secret = "s3cr3t-Passw0rd"
     url = f"postgresql://nobody:{secret}@127.0.0.1:9/none"
     output = standin.run(
-        *SPACE, f"hydra.sweeper.storage={url}", "hydra.sweeper.storage_patience=0.1", code=1,
+        *SPACE, f"hydra.sweeper.storage={url}", "hydra.sweeper.storage_patience=0.1", code=2,
         CVAE_TEST_DRIVER="fake",
     )  # fmt: skip
     assert secret not in output
