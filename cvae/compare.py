@@ -15,6 +15,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from cvae.terminal import InputError, exit_code_of, visible
+
 if TYPE_CHECKING:
     # pandas takes most of a second to import: --help and a wrong flag need not wait for it.
     import pandas as pd
@@ -28,19 +30,16 @@ _SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
     options = _parser().parse_args(arguments)
+    return exit_code_of("cvae.compare", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
     from cvae.results import ResultsError
 
     try:
         _compare(options)
     except ResultsError as error:
-        print(f"cvae.compare: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain once more when it
-        # flushes at exit, unless the stream is gone.
-        sys.stderr.close()
-        return 0
-    return 0
+        raise InputError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,10 +133,11 @@ def leaderboard(
     else:
         lines += [title, "", *_table(frame, ranked, by, width)]
         first = ranked.iloc[0]
-        lines += ["", f"best run   {_visible(first['run'])}"]
-        lines += [f"run again  {_visible(run_again(first['overrides']))}"]
+        lines += ["", f"best run   {first['run']}"]
+        lines += [f"run again  {run_again(first['overrides'])}"]
     lines += _not_complete(frame, width)
-    return "\n".join(lines)
+    # Names of keys, metrics and directories may hold anything, too.
+    return "\n".join(visible(line) for line in lines)
 
 
 def run_again(overrides: str) -> str:
@@ -253,16 +253,11 @@ def format_value(value: object) -> str:
             return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
         # Small numbers are rates and weights: four decimals would cut their digits off.
         return f"{value:.4f}" if 0.1 <= abs(value) < 10 or not value else f"{value:.5g}"
-    return _visible(str(value))
+    return visible(str(value))
 
 
 def _seconds(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0f}"
-
-
-def _visible(text: str) -> str:
-    """Return ``text`` with control characters shown: a run directory may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _cut(text: str, width: int) -> str:
@@ -305,7 +300,7 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
     lines = ["", "not complete"]
     for index, row in shown.iterrows():
         reason = row["reason"] if isinstance(row["reason"], str) else ""
-        line = f"  {_cut(labels[index], 24)}  {row['status']}  {_visible(reason)}".rstrip()
+        line = f"  {_cut(labels[index], 24)}  {row['status']}  {visible(reason)}".rstrip()
         lines.append(line if len(line) <= width else line[: width - 3] + "...")
     if len(rest) > len(shown):
         lines.append(f"  and {len(rest) - len(shown)} more; --csv and --html have all")

@@ -143,9 +143,9 @@ def _problem(word: str) -> str | None:
     return None
 
 
-def _read_words(lines: TextIO) -> list[str]:
+def _read_words(lines: TextIO | None) -> list[str]:
     """One word a line; a byte order mark, CRLF and trailing blank lines are fine."""
-    if lines.isatty():
+    if lines is None or lines.isatty():  # None: standard input is closed
         return []
     try:
         words = [line.strip() for line in lines.read().removeprefix("\ufeff").split("\n")]

@@ -556,7 +556,8 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, T
                 f"{path}: {name} is of shape {tuple(tensor.shape)}, but the model's settings say "
                 f"{tuple(expected[name].shape)}; {advice}"
             )
-        if not tensor.is_floating_point():
+        # A float of a byte is none of ours; torch cannot even tell whether it is finite.
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
             raise RunDirectoryError(f"{path}: {name} is of type {tensor.dtype}; {advice}")
         if not bool(torch.isfinite(tensor).all()):
             raise RunDirectoryError(

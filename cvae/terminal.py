@@ -11,6 +11,11 @@ class InputError(ValueError):
     """Input that cannot be used; the message is one line."""
 
 
+def visible(text: str) -> str:
+    """``text`` with control characters shown: what a file holds must not move the cursor."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def exit_code_of(program: str, work: Callable[[], None]) -> int:
     """Run ``work``, which prints; return 0, 2 with one line of explanation, or 130.
 
@@ -18,10 +23,12 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
     by its code alone.
     """
     try:
+        if sys.stdout is None:
+            raise InputError("standard output is closed: there is nowhere to print to")
         work()
         sys.stdout.flush()
     except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {visible(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         # What is still in the buffer goes nowhere, or Python would complain again at exit.
