@@ -15,7 +15,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cvae.terminal import InputError, exit_code_of, visible
+from cvae.terminal import (
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    interrupt_raises,
+    visible,
+)
 
 if TYPE_CHECKING:
     # pandas takes most of a second to import: --help and a wrong flag need not wait for it.
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 _WIDTH_UNKNOWN: Final = 80
 _WIDEST: Final = 160
+_NARROWEST: Final = 40
 _REASONS_SHOWN: Final = 10
 _SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"}
 
@@ -73,8 +80,9 @@ def _positive(text: str) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from cvae import results
+    from cvae import report_page, results  # noqa: F401  (imported before an interrupt may raise)
 
+    interrupt_raises()  # a file may be half written from here on
     frame = results.load(*options.paths)
     if options.by is not None:
         allowed = results.numeric_columns(frame)
@@ -84,7 +92,7 @@ def _compare(options: argparse.Namespace) -> None:
             )
     width = _WIDTH_UNKNOWN
     if sys.stdout.isatty():
-        width = min(max(shutil.get_terminal_size().columns, _WIDTH_UNKNOWN), _WIDEST)
+        width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
     print(leaderboard(frame, by=options.by, top=options.top, width=width))
     _write(frame, options)
 
@@ -131,7 +139,7 @@ def leaderboard(
     except results.ResultsError as error:
         lines += textwrap.wrap(f"no leaderboard: {error}", width)
     else:
-        lines += [title, "", *_table(frame, ranked, by, width)]
+        lines += [*textwrap.wrap(title, width), "", *_table(frame, ranked, by, width)]
         first = ranked.iloc[0]
         lines += ["", f"best run   {first['run']}"]
         lines += [f"run again  {run_again(first['overrides'])}"]
@@ -190,7 +198,7 @@ def _table(frame: pd.DataFrame, ranked: pd.DataFrame, by: str | None, width: int
     labels = results.labels(frame)
     columns: list[tuple[str, list[str], bool]] = [
         ("#", [str(i + 1) for i in range(len(ranked))], True),
-        ("trial", [_cut(labels[i], 24) for i in ranked.index], False),
+        ("trial", [_cut(labels[i], min(24, width - 32)) for i in ranked.index], False),
     ]
     measures = [] if by is None else [by]
     measures += [c for c in ("objective", *results.PARETO) if c not in measures]
@@ -308,4 +316,5 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    interrupt_ends_at_once("")
     sys.exit(main())

@@ -30,6 +30,7 @@ from cvae.schedules import KL_WEIGHTS, KNOBS, TEACHER_FORCING, knobs_of
 Node = Mapping[str, Range]
 
 _SHOWN: Final = 100
+_MOST_GRID_NUMBERS: Final = 2**27  # with Adam's two beside each and its gradient, 2 GiB
 _SIZE: Final = whole_number(1, 4096)
 _FRACTION_BELOW_1: Final = number("a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
 
@@ -245,6 +246,13 @@ def _together(config: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"teacher_forcing.ratio_end is {forcing['ratio_end']}; allowed: at most "
             f"teacher_forcing.ratio_start ({forcing['ratio_start']}), a ratio decays"
+        )
+    planes = 1 if model["latent_size"] <= 2 else model["latent_size"]
+    points = planes * model.get("grid_features", 0) * model.get("grid_size", 0) ** 2
+    if model.get("word_latent_size") and model["grid_levels"] and points > _MOST_GRID_NUMBERS:
+        faults.append(
+            f"model.grid_size, model.grid_features and model.latent_size make {points:,} numbers; "
+            f"allowed: at most {_MOST_GRID_NUMBERS:,} on the finest grid"
         )
     return faults + _phases(model, config["training"])
 

@@ -267,9 +267,7 @@ class _Run:
             log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
             return
 
-    def _progress_of(
-        self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]
-    ) -> _Progress:
+    def _progress_of(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> _Progress:
         """What a checkpoint says about the run so far.
 
         Raises:

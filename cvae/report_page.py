@@ -329,7 +329,9 @@ def _conversions(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
         elif len(kept) >= _REPORT_ROWS:
             continue
         letters: Sequence[Segment] = (
-            [("=", row["prediction"][:_CELL])] if correct else align(row["target"], row["prediction"])
+            [("=", row["prediction"][:_CELL])]
+            if correct
+            else align(row["target"], row["prediction"])
         )
         kept.append(
             [

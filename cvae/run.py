@@ -5,10 +5,17 @@ A mistake in the config is found before a directory is made and before torch is 
 
 from __future__ import annotations
 
+import sys
+
+from cvae import terminal
+
+if __name__ == "__main__":
+    # The imports below take most of a second.
+    terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
+
 import difflib
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +31,9 @@ from cvae import config as config_rules
 
 # Holds the database's URL and password; named in configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE = "CVAE_STORAGE_URL"
+
+
+_LONGEST_LINE = 1000
 
 
 def config_directory() -> Path:
@@ -47,18 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
     try:
         _check_before_start(sys.argv[1:])
+        terminal.interrupt_raises()
         _hydra_main()
     except config_rules.ConfigError as error:
         return _complain("\n".join(error.faults))
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_one_line(error))
-    except KeyboardInterrupt:
-        print(
-            "Interrupted; an unfinished run resumes with hydra.run.dir=ITS_DIRECTORY",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as error:
+        where = f"hydra.run.dir={error}" if str(error) else "hydra.run.dir=ITS_DIRECTORY"
+        print(f"Interrupted. The same command goes on with {where}", file=sys.stderr)
         return 130
+    except OSError as error:
+        return _complain(_about_place(error))
     except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # logging's way to say that run.log cannot be
+            return _complain(_about_place(error.__cause__))
         if not _is_input_error(error):
             raise
         return _complain(str(error))
@@ -73,12 +86,16 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
     """One run inside Hydra: check the config, then import torch and go."""
     settings = _resolved(config)
     config_rules.check(settings)
+    terminal.interrupt_ends_at_once("Interrupted before the training began.\n")
     from cvae import experiment
 
+    terminal.interrupt_raises()
     hydra_config = HydraConfig.get()
-    return experiment.run(
-        settings, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
-    )
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        return experiment.run(settings, directory, list(hydra_config.overrides.task))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(directory) from None
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
@@ -96,13 +113,27 @@ def _check_before_start(arguments: Sequence[str]) -> None:
     if known.multirun or known.config_name or known.config_dir or any(special):
         return
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-        composed = hydra.compose("config", overrides=known.overrides)
+        try:
+            composed = hydra.compose("config", overrides=known.overrides)
+        except (HydraException, OmegaConfBaseException):
+            raise
+        except Exception as error:
+            # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
+            raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
     config_rules.check(_resolved(composed))
 
 
 def _is_input_error(error: ValueError) -> bool:
     """Whether one of our modules refused its input, in words meant for the user."""
     return type(error).__module__.startswith("cvae.")
+
+
+def _about_place(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror or error}; choose a directory that can be written to with "
+        "hydra.run.dir=DIRECTORY (hydra.sweep.dir with -m)"
+    )
 
 
 def _one_line(error: Exception) -> str:
@@ -156,9 +187,13 @@ def _known_keys() -> list[str]:
 
 def _complain(message: str) -> int:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        shown = terminal.visible(line)
+        shown = shown if len(shown) <= _LONGEST_LINE else shown[:_LONGEST_LINE] + "..."
+        print(f"error: {shown}", file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    terminal.interrupt_is_late()
+    sys.exit(code)

@@ -480,6 +480,10 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
         metadata = None if text is None else json.loads(text)
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
+    except MemoryError as error:
+        raise RunDirectoryError(
+            f"{path}: is larger than the memory; it is none of a run's"
+        ) from error
     except (SafetensorError, ValueError, RecursionError) as error:
         if isinstance(error, RunDirectoryError):
             raise

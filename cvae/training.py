@@ -29,6 +29,10 @@ KL_LIMIT_NATS: Final = 1e5
 """A KL above this many nats per word has exploded: naming a word takes about 30."""
 
 
+RATE_LIMIT: Final = 1e30
+"""A learning rate above this has exploded: torch could not take a step in single precision."""
+
+
 class StateError(ValueError):
     """A state that is none of this trainer's; the message says what is wrong with it."""
 
@@ -390,6 +394,8 @@ class Trainer:
         """A step of every optimizer whose parameters the loss depends on."""
         rates = self._learning_rates(progress, self.epoch)
         for name, optimizer in self._optimizers.items():
+            if not rates[name] <= RATE_LIMIT:
+                raise Diverged(f"the {name}'s learning rate became {rates[name]:.3g}")
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rates[name]
@@ -406,9 +412,13 @@ class Trainer:
         settings = self.optimizer
         factor = learning_rate_factor(settings.schedule, progress)
         drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
+        try:
+            drop = settings.encoder_step_gamma**drops
+        except OverflowError:
+            drop = math.inf
         generator_lr = settings.prior_lr * self._left_after(self.settings.partition_start, progress)
         return {
-            "encoder": settings.encoder_lr * factor * settings.encoder_step_gamma**drops,
+            "encoder": settings.encoder_lr * factor * drop,
             "decoder": settings.decoder_lr * factor,
             "inference": settings.prior_lr * (1.0 - self._latent_progress(progress)),
             "generator": generator_lr,
@@ -484,7 +494,6 @@ class Trainer:
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
         self._prior_scaled = bool(counters["prior_scaled"])
 
-
     def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         expected["partition.bias"] = self.partition.bias
@@ -503,7 +512,9 @@ class Trainer:
                         f"{place}{slot}": torch.zeros(()) if slot == "step" else parameter
                         for slot in slots
                     }
-        found = {name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))}
+        found = {
+            name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))
+        }
         for name in sorted(found ^ expected.keys()):
             raise StateError(f"{'lacks' if name in expected else 'has the unknown'} tensor {name}")
         for name, like in expected.items():

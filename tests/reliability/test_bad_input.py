@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import pickle
 import shutil
 import string
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -23,7 +25,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from cases import FULL, HANG_SECONDS, Ended, cases, ended, refused_or_fine, watched
+from cases import FULL, Ended, cases, ended, refused_or_fine, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ from cvae.run_directory import RunDirectory, RunDirectoryError
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "browser")]
 from fabricated_runs import fabricate_run  # noqa: E402
-from test_config import MEMBERS, compose  # noqa: E402
+from test_config import compose  # noqa: E402
 from test_run_directory import CONFIGS  # noqa: E402
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
@@ -73,9 +75,7 @@ numbers = st.one_of(
 atoms = st.one_of(st.none(), st.booleans(), numbers, texts)
 values = st.recursive(
     atoms,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
     max_leaves=8,
 )
 junk = st.one_of(
@@ -205,7 +205,9 @@ near_rows = st.lists(
     st.lists(
         st.one_of(
             st.text(string.ascii_lowercase, min_size=1, max_size=MAX_WORD_LENGTH + 2),
-            st.sampled_from(["Walk", "na\u00efve", "caf\u00e9", "x" * 5000, ESCAPE, "a\0b", "don't"]),
+            st.sampled_from(
+                ["Walk", "na\u00efve", "caf\u00e9", "x" * 5000, ESCAPE, "a\0b", "don't"]
+            ),
         ),
         min_size=0,
         max_size=6,
@@ -344,7 +346,7 @@ def test_any_config_is_checked_or_every_fault_names_its_key(config: dict[str, An
     except ConfigError as error:
         for fault in error.faults:
             assert fault.isprintable() and len(fault) < 1000
-            assert "allowed" in fault or "missing" in fault or "it holds" in fault
+            assert any(says in fault for says in ("allowed: ", "it holds ", "choose one: "))
             assert any(key.partition(".")[0] in fault for key in KEYS) or "no such key" in fault
 
 
@@ -445,8 +447,9 @@ def copied(template: Path) -> Iterator[tuple[Path, Path]]:
         yield root, root / "runs" / "trial_1"
 
 
-@pytest.mark.parametrize("what", PLACES)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "what"), list(itertools.product(FILES, PLACES))[:: 1 if FULL else 3]
+)
 def test_what_is_no_file_in_its_place(template: Path, name: str, what: str) -> None:
     with copied(template) as (root, directory):
         if name != "result.json" and FILES[name] == "compare":
@@ -456,7 +459,7 @@ def test_what_is_no_file_in_its_place(template: Path, name: str, what: str) -> N
 
 
 @pytest.mark.parametrize("name", FILES)
-@cases(20, 250)
+@cases(12, 250)
 @given(data=st.data())
 def test_a_damaged_file(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -469,7 +472,7 @@ def test_a_damaged_file(template: Path, name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", ["result.json", "model.json"])
-@cases(60, 1000)
+@cases(25, 1000)
 @given(data=st.data())
 def test_hostile_values_in_json(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -480,12 +483,14 @@ def test_hostile_values_in_json(template: Path, name: str, data: st.DataObject) 
             # Without metadata of its own the weights depend on it.
             from safetensors.torch import load_file, save_file
 
-            save_file(load_file(directory / "weights.safetensors"), directory / "weights.safetensors")
+            save_file(
+                load_file(directory / "weights.safetensors"), directory / "weights.safetensors"
+            )
             tried(root, directory, name)
 
 
 @pytest.mark.parametrize("name", [".hydra/config.yaml", ".hydra/overrides.yaml"])
-@cases(15, 300)
+@cases(10, 300)
 @given(data=st.data())
 def test_hostile_values_in_yaml(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -497,7 +502,7 @@ def test_hostile_values_in_yaml(template: Path, name: str, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "conversions.csv", "samples.csv"])
-@cases(15, 300)
+@cases(10, 300)
 @given(data=st.data())
 def test_hostile_cells(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -554,10 +559,11 @@ def test_directories_nested_by_the_thousand(tmp_path: Path) -> None:
             below = os.open("d", os.O_RDONLY, dir_fd=here)
             os.close(here)
             here = below
+        assert not refused_or_fine(ended(compare.main, [tmp_path]), str(tmp_path))
     finally:
         os.close(here)
-    assert not refused_or_fine(ended(compare.main, [tmp_path]), str(tmp_path))
-    shutil.rmtree(tmp_path / "d", ignore_errors=True)
+        # Python's own removal recurses, and pytest's is made of it.
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64])
@@ -600,7 +606,7 @@ def resumes(config: dict[str, Any], directory: Path) -> bool:
         experiment.run(config, directory, [])
     except RunDirectoryError as error:
         assert str(directory / "checkpoint.safetensors") in str(error), error
-        assert str(error).isprintable() and "delete it" in str(error) or "run again" in str(error)
+        assert (str(error).isprintable() and "delete it" in str(error)) or "run again" in str(error)
         return False
     return True
 
