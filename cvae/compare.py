@@ -19,6 +19,7 @@ from cvae.terminal import (
     InputError,
     exit_code_of,
     interrupt_ends_at_once,
+    interrupt_is_late,
     interrupt_raises,
     visible,
 )
@@ -317,4 +318,6 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
 
 if __name__ == "__main__":
     interrupt_ends_at_once("")
-    sys.exit(main())
+    code = main()
+    interrupt_is_late()
+    sys.exit(code)

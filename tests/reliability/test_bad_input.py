@@ -82,9 +82,10 @@ junk = st.one_of(
     st.binary(max_size=200),
     texts.map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.sampled_from(
-        [b"", b"\0" * 99, b"\xef\xbb\xbf", b"caf\xe9\n", b"[" * 99_999, b'{"a":' * 99_999, b"1" * 5000,
-         b'{"a": NaN}', b"\xff\xfe{\0}\0", PICKLE, BOMB, b"PK\x03\x04",
-         b"!!python/object/apply:os.system ['touch owned']\n", b"a: &a [*a]\n", b"a: " + b"[" * 9999]
+        [b"", b"\0" * 99, b"\xef\xbb\xbf", b"caf\xe9\n", b"[" * 99_999, b'{"a":' * 99_999,
+         b"1" * 5000, b'{"a": NaN}', b"\xff\xfe{\0}\0", PICKLE, BOMB, b"PK\x03\x04",
+         b"!!python/object/apply:os.system ['touch owned']\n", b"a: &a [*a]\n",
+         b"a: " + b"[" * 9999]
     ),
 )  # fmt: skip
 
@@ -366,8 +367,9 @@ written = st.one_of(
     st.sampled_from(["", "+", "++", "~"]),
     st.one_of(
         st.sampled_from(KEYS),
-        st.sampled_from(["aneal", "model.latent", "foo/bar", "hydra.run.dir", "hydra/launcher", "",
-                         "experiment", "debug", "sweep", "hydra", "_target_", "model@data", "a.b.c"]),
+        st.sampled_from(["aneal", "model.latent", "foo/bar", "hydra.run.dir", "hydra/launcher",
+                         "", "experiment", "debug", "sweep", "hydra", "_target_", "model@data",
+                         "a.b.c"]),
         st.text("abc./@_", max_size=8),
     ),
     written,
