@@ -318,6 +318,7 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
 
 if __name__ == "__main__":
     interrupt_ends_at_once("")
-    code = main()
-    interrupt_is_late()
-    sys.exit(code)
+    try:
+        sys.exit(main())
+    finally:
+        interrupt_is_late()

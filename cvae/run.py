@@ -32,7 +32,6 @@ from cvae import config as config_rules
 # Holds the database's URL and password; named in configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE = "CVAE_STORAGE_URL"
 
-
 _LONGEST_LINE = 1000
 
 
@@ -64,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_one_line(error))
     except KeyboardInterrupt as error:
-        where = f"hydra.run.dir={error}" if str(error) else "hydra.run.dir=ITS_DIRECTORY"
-        print(f"Interrupted. The same command goes on with {where}", file=sys.stderr)
+        where = f" with hydra.run.dir={error}" if str(error) else ""
+        print(f"Interrupted. The same command goes on{where}", file=sys.stderr)
         return 130
     except OSError as error:
         return _complain(_about_place(error))
@@ -105,22 +104,33 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_before_start(arguments: Sequence[str]) -> None:
-    """Compose and check the config of a single run before Hydra makes its directory."""
+    """Compose and check the config of a single run before Hydra makes its directory.
+
+    Of a search only what is the same in all trials is composed, to see that it can be read.
+    """
     from hydra._internal.utils import get_args_parser
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     known, _ = get_args_parser().parse_known_args(list(arguments))
     special = (known.help, known.hydra_help, known.cfg, known.info)
-    if known.multirun or known.config_name or known.config_dir or any(special):
+    if known.config_name or known.config_dir or any(special):
         return
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         try:
-            composed = hydra.compose("config", overrides=known.overrides)
+            overrides = known.overrides
+            if known.multirun:
+                parsed = OverridesParser.create().parse_overrides(overrides)
+                overrides = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+            composed = hydra.compose("config", overrides=overrides)
         except (HydraException, OmegaConfBaseException):
+            if known.multirun:
+                return  # it may hang on what is searched; Hydra will say
             raise
         except Exception as error:
             # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
             raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
-    config_rules.check(_resolved(composed))
+    if not known.multirun:
+        config_rules.check(_resolved(composed))
 
 
 def _is_input_error(error: ValueError) -> bool:
@@ -194,6 +204,7 @@ def _complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    terminal.interrupt_is_late()
-    sys.exit(code)
+    try:
+        sys.exit(main())
+    finally:
+        terminal.interrupt_is_late()

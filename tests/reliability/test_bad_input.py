@@ -608,7 +608,8 @@ def resumes(config: dict[str, Any], directory: Path) -> bool:
         experiment.run(config, directory, [])
     except RunDirectoryError as error:
         assert str(directory / "checkpoint.safetensors") in str(error), error
-        assert (str(error).isprintable() and "delete it" in str(error)) or "run again" in str(error)
+        assert str(error).isprintable()
+        assert "delete it" in str(error) or "run again" in str(error)
         return False
     return True
 
