@@ -268,7 +268,7 @@ def until(said: str, words: Sequence[str], cwd: Path) -> int:
     return process.returncode
 
 
-MOMENTS = sorted(random.Random(0).uniform(0.1, 7.0) for _ in range(40)) if FULL else [0.4, 2.5]
+MOMENTS = sorted(random.Random(0).uniform(0.1, 7.0) for _ in range(15)) if FULL else [0.4, 2.5]
 """From 0.1 s on: before that it is Python that starts, not the program."""
 
 
