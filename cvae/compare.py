@@ -15,12 +15,22 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from cvae.terminal import (
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    interrupt_is_late,
+    interrupt_raises,
+    visible,
+)
+
 if TYPE_CHECKING:
     # pandas takes most of a second to import: --help and a wrong flag need not wait for it.
     import pandas as pd
 
 _WIDTH_UNKNOWN: Final = 80
 _WIDEST: Final = 160
+_NARROWEST: Final = 40
 _REASONS_SHOWN: Final = 10
 _SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"}
 
@@ -28,19 +38,16 @@ _SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
     options = _parser().parse_args(arguments)
+    return exit_code_of("cvae.compare", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
     from cvae.results import ResultsError
 
     try:
         _compare(options)
     except ResultsError as error:
-        print(f"cvae.compare: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain once more when it
-        # flushes at exit, unless the stream is gone.
-        sys.stderr.close()
-        return 0
-    return 0
+        raise InputError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,8 +81,9 @@ def _positive(text: str) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from cvae import results
+    from cvae import report_page, results  # noqa: F401  (imported before an interrupt may raise)
 
+    interrupt_raises()  # a file may be half written from here on
     frame = results.load(*options.paths)
     if options.by is not None:
         allowed = results.numeric_columns(frame)
@@ -85,7 +93,7 @@ def _compare(options: argparse.Namespace) -> None:
             )
     width = _WIDTH_UNKNOWN
     if sys.stdout.isatty():
-        width = min(max(shutil.get_terminal_size().columns, _WIDTH_UNKNOWN), _WIDEST)
+        width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
     print(leaderboard(frame, by=options.by, top=options.top, width=width))
     _write(frame, options)
 
@@ -132,12 +140,13 @@ def leaderboard(
     except results.ResultsError as error:
         lines += textwrap.wrap(f"no leaderboard: {error}", width)
     else:
-        lines += [title, "", *_table(frame, ranked, by, width)]
+        lines += [*textwrap.wrap(title, width), "", *_table(frame, ranked, by, width)]
         first = ranked.iloc[0]
-        lines += ["", f"best run   {_visible(first['run'])}"]
-        lines += [f"run again  {_visible(run_again(first['overrides']))}"]
+        lines += ["", f"best run   {first['run']}"]
+        lines += [f"run again  {run_again(first['overrides'])}"]
     lines += _not_complete(frame, width)
-    return "\n".join(lines)
+    # Names of keys, metrics and directories may hold anything, too.
+    return "\n".join(visible(line) for line in lines)
 
 
 def run_again(overrides: str) -> str:
@@ -190,7 +199,7 @@ def _table(frame: pd.DataFrame, ranked: pd.DataFrame, by: str | None, width: int
     labels = results.labels(frame)
     columns: list[tuple[str, list[str], bool]] = [
         ("#", [str(i + 1) for i in range(len(ranked))], True),
-        ("trial", [_cut(labels[i], 24) for i in ranked.index], False),
+        ("trial", [_cut(labels[i], min(24, width - 32)) for i in ranked.index], False),
     ]
     measures = [] if by is None else [by]
     measures += [c for c in ("objective", *results.PARETO) if c not in measures]
@@ -253,16 +262,11 @@ def format_value(value: object) -> str:
             return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e")
         # Small numbers are rates and weights: four decimals would cut their digits off.
         return f"{value:.4f}" if 0.1 <= abs(value) < 10 or not value else f"{value:.5g}"
-    return _visible(str(value))
+    return visible(str(value))
 
 
 def _seconds(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.0f}"
-
-
-def _visible(text: str) -> str:
-    """Return ``text`` with control characters shown: a run directory may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _cut(text: str, width: int) -> str:
@@ -305,7 +309,7 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
     lines = ["", "not complete"]
     for index, row in shown.iterrows():
         reason = row["reason"] if isinstance(row["reason"], str) else ""
-        line = f"  {_cut(labels[index], 24)}  {row['status']}  {_visible(reason)}".rstrip()
+        line = f"  {_cut(labels[index], 24)}  {row['status']}  {visible(reason)}".rstrip()
         lines.append(line if len(line) <= width else line[: width - 3] + "...")
     if len(rest) > len(shown):
         lines.append(f"  and {len(rest) - len(shown)} more; --csv and --html have all")
@@ -313,4 +317,8 @@ def _not_complete(frame: pd.DataFrame, width: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt_ends_at_once("")
+    try:
+        sys.exit(main())
+    finally:
+        interrupt_is_late()

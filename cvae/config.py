@@ -29,6 +29,8 @@ from cvae.schedules import KL_WEIGHTS, KNOBS, TEACHER_FORCING, knobs_of
 
 Node = Mapping[str, Range]
 
+_SHOWN: Final = 100
+_MOST_GRID_NUMBERS: Final = 2**27  # with Adam's two beside each and its gradient, 2 GiB
 _SIZE: Final = whole_number(1, 4096)
 _FRACTION_BELOW_1: Final = number("a number in [0, 1)", lambda value: 0.0 <= value < 1.0)
 
@@ -172,18 +174,29 @@ def check(config: Mapping[str, Any]) -> None:
         raise ConfigError(faults)
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "too long a number"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
 def _member(group: str, found: object, members: Mapping[str, Node]) -> list[str]:
     if not isinstance(found, Mapping):
-        return [f"{group} is missing; choose one: {', '.join(members)}"]
+        what = "is missing" if found is None else f"is {shown(found)}, no member"
+        return [f"{group} {what}; choose one: {', '.join(members)}"]
     name = found.get("name")
     if not isinstance(name, str) or name not in members:
-        return [f"{group}.name is {name!r}; allowed: one of {', '.join(members)}"]
+        return [f"{group}.name is {shown(name)}; allowed: one of {', '.join(members)}"]
     return _node(group, found, {"name": one_of(members), **members[name]})
 
 
 def _node(path: str, found: object, allowed: Node) -> list[str]:
     if not isinstance(found, Mapping):
-        return [f"{path} is missing; it holds {', '.join(allowed)}"]
+        what = "is missing" if found is None else f"is {shown(found)}, no section"
+        return [f"{path} {what}; it holds {', '.join(allowed)}"]
     faults = _unknown(f"{path}.", found, list(allowed))
     for key, range_ in allowed.items():
         faults += _value(f"{path}.{key}", found, key, range_)
@@ -196,7 +209,7 @@ def _value(path: str, found: Mapping[str, Any], key: str, allowed: Range) -> lis
     if found[key] == "???":
         return [f"{path} has no value yet; give it as {path}=..., allowed: {allowed.words}"]
     if not allowed.holds(found[key]):
-        return [f"{path} is {found[key]!r}; allowed: {allowed.words}"]
+        return [f"{path} is {shown(found[key])}; allowed: {allowed.words}"]
     return []
 
 
@@ -204,10 +217,11 @@ def _unknown(prefix: str, found: Mapping[str, Any], allowed: list[str]) -> list[
     faults = []
     for key in found:
         if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
+            near = difflib.get_close_matches(str(key)[:_SHOWN], allowed, n=1)
             hint = f"did you mean {prefix}{near[0]}? " if near else ""
+            name = str(key) if str(key).isprintable() and len(str(key)) <= _SHOWN else shown(key)
             faults.append(
-                f"{prefix}{key}: there is no such key; {hint}allowed: {', '.join(allowed)}"
+                f"{prefix}{name}: there is no such key; {hint}allowed: {', '.join(allowed)}"
             )
     return faults
 
@@ -233,6 +247,13 @@ def _together(config: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"teacher_forcing.ratio_end is {forcing['ratio_end']}; allowed: at most "
             f"teacher_forcing.ratio_start ({forcing['ratio_start']}), a ratio decays"
+        )
+    planes = 1 if model["latent_size"] <= 2 else model["latent_size"]
+    points = planes * model.get("grid_features", 0) * model.get("grid_size", 0) ** 2
+    if model.get("word_latent_size") and model["grid_levels"] and points > _MOST_GRID_NUMBERS:
+        faults.append(
+            f"model.grid_size, model.grid_features and model.latent_size make {points:,} numbers; "
+            f"allowed: at most {_MOST_GRID_NUMBERS:,} on the finest grid"
         )
     return faults + _phases(model, config["training"])
 

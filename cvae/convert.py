@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cvae.alphabet import LETTERS, MAX_WORD_LENGTH, TENSES
-from cvae.terminal import InputError, exit_code_of
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -47,7 +47,8 @@ _BATCH: Final = 256
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (0, or 2 with one line of explanation)."""
-    options = _parser().parse_args(arguments)
+    # Intermixed: the words may stand behind the options, too.
+    options = _parser().parse_intermixed_args(arguments)
     return exit_code_of("cvae.convert", lambda: _run(options))
 
 
@@ -143,9 +144,9 @@ def _problem(word: str) -> str | None:
     return None
 
 
-def _read_words(lines: TextIO) -> list[str]:
+def _read_words(lines: TextIO | None) -> list[str]:
     """One word a line; a byte order mark, CRLF and trailing blank lines are fine."""
-    if lines.isatty():
+    if lines is None or lines.isatty():  # None: standard input is closed
         return []
     try:
         words = [line.strip() for line in lines.read().removeprefix("\ufeff").split("\n")]
@@ -220,4 +221,5 @@ def _against(word: str) -> list[bool]:
 
 
 if __name__ == "__main__":
+    interrupt_ends_at_once("")  # it only prints: there is nothing to save
     sys.exit(main())

@@ -192,6 +192,10 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[str, bytes]]:
     A file that cannot be read or holds nothing is added to ``problems``.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A named pipe would be waited for, and a device may never end.
+            problems.append(f"{path}: is no regular file")
+            return []
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         # ValueError: a path with a NUL character.

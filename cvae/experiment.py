@@ -28,9 +28,16 @@ from cvae.batches import TrainingRows
 from cvae.config import ConfigError
 from cvae.data import Dataset, load_files, load_table
 from cvae.model import ConditionalVAE, build_model
-from cvae.run_directory import RunDirectory, RunDirectoryError
+from cvae.run_directory import CHECKPOINT, RunDirectory, RunDirectoryError
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
-from cvae.training import Diverged, EpochLosses, OptimizerSettings, Trainer, TrainingSettings
+from cvae.training import (
+    Diverged,
+    EpochLosses,
+    OptimizerSettings,
+    StateError,
+    Trainer,
+    TrainingSettings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -276,21 +283,14 @@ class _Run:
                 _refuse_other(path, counters, self.config)
             elif counters.get("config") != self.config:
                 continue
-            self.trainer.load_state(tensors, counters)
-            best_value = counters["best_value"]
-            self.progress = _Progress(
-                rows=counters["rows"],
-                epochs=counters["epochs"],
-                best_value=-math.inf if best_value is None else best_value,
-                best_parts=counters["best_parts"],
-                best_state={
-                    name.removeprefix("best."): value.to(self.device)
-                    for name, value in tensors.items()
-                    if name.startswith("best.")
-                },
-                train_seconds=counters["train_seconds"],
-                evaluate_seconds=counters["evaluate_seconds"],
-            )
+            try:
+                self.trainer.load_state(tensors, counters)
+                self.progress = self._progress_of(tensors, counters)
+            except StateError as error:
+                raise RunDirectoryError(
+                    f"{path / CHECKPOINT}: does not fit this run ({error}); delete it to start "
+                    "the run anew"
+                ) from error
             # The checkpoint may be another directory's, with no epoch left that would write it.
             self.files.write_metrics(self.progress.rows)
             log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
@@ -299,6 +299,49 @@ class _Run:
     def _repeated(self) -> tuple[Path, ...]:
         """Directories of the interrupted trials in whose place this one runs, the latest first."""
         return () if self.trial is None else self.trial.resume_from
+
+    def _progress_of(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> _Progress:
+        """What a checkpoint says about the run so far.
+
+        Raises:
+            StateError: if it is nothing that ``_write_checkpoint`` writes.
+        """
+        best = {
+            name.removeprefix("best."): value.to(self.device)
+            for name, value in tensors.items()
+            if name.startswith("best.")
+        }
+        rows, epochs = counters.get("rows"), counters.get("epochs")
+        for name, table in (("rows", rows), ("epochs", epochs)):
+            if not isinstance(table, list) or not all(map(_is_row, table)):
+                raise StateError(f"{name} is no table of numbers")
+        assert rows is not None and epochs is not None
+        numbers = [counters.get("train_seconds"), counters.get("evaluate_seconds")]
+        parts = counters.get("best_parts")
+        if rows:
+            numbers.append(counters.get("best_value"))
+            if not isinstance(parts, dict) or parts.keys() != {"bleu4", "gaussian_score"}:
+                raise StateError("best_parts are not the objective's")
+            numbers += parts.values()
+            model = self.model.state_dict()
+            if best.keys() != model.keys() or any(
+                value.shape != model[name].shape or not bool(torch.isfinite(value).all())
+                for name, value in best.items()
+            ):
+                raise StateError("its best weights are not those of this network")
+        if len(epochs) != self.trainer.epoch or bool(rows) < (self.trainer.finished):
+            raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
+        if not all(_is_number(value) for value in numbers):
+            raise StateError("a time or a best value is no number")
+        return _Progress(
+            rows=rows,
+            epochs=epochs,
+            best_value=counters["best_value"] if rows else -math.inf,
+            best_parts=parts if rows and parts is not None else {},
+            best_state=best if rows else {},
+            train_seconds=counters["train_seconds"],
+            evaluate_seconds=counters["evaluate_seconds"],
+        )
 
     # The end
 
@@ -440,6 +483,19 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(["device is 'cuda', but torch finds no CUDA device here; use device=cpu"])
     return torch.device(name)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e100  # type: ignore[arg-type]
+
+
+def _is_row(row: object) -> bool:
+    """Whether it is a row of numbers that may be drawn over its epoch."""
+    return (
+        isinstance(row, dict)
+        and _is_number(row.get("epoch"))
+        and all(value is None or _is_number(value) for value in row.values())
+    )
 
 
 def _without_name(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.terminal import InputError, exit_code_of
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -117,4 +117,5 @@ def _write_json(verbs: Iterator[tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
+    interrupt_ends_at_once("")  # it only prints: there is nothing to save
     sys.exit(main())

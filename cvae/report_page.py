@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,9 @@ _DETAILED_RUNS: Final = 1000
 _DEV_ROWS: Final = 15
 _SAMPLE_ROWS: Final = 12
 _CELL: Final = 4000  # letters of a text cell: a reason may be a traceback
+_REPORT_ROWS: Final = 1000
+_WORD: Final = 100  # letters of a word that are compared: their number counts squared
+_SPELLINGS: Final = 5
 _SHOWN_AT_FIRST: Final = ("dev_exact_match", "seed", "seconds")
 
 Segment = tuple[str, str]
@@ -297,8 +301,8 @@ def _details(
     for row, run in by_run.items():
         path = Path(run) / name
         try:
-            with path.open(encoding="utf-8", newline="") as stream:
-                found[str(row)] = digest(csv.DictReader(stream, strict=True))
+            text = StringIO(results.read_text(path), newline="")
+            found[str(row)] = digest(csv.DictReader(text, strict=True))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
@@ -322,8 +326,12 @@ def _conversions(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
             if correct or wrong_kept >= _DEV_ROWS:
                 continue
             wrong_kept += 1
+        elif len(kept) >= _REPORT_ROWS:
+            continue
         letters: Sequence[Segment] = (
-            [("=", row["prediction"])] if correct else align(row["target"], row["prediction"])
+            [("=", row["prediction"][:_CELL])]
+            if correct
+            else align(row["target"], row["prediction"])
         )
         kept.append(
             [
@@ -356,8 +364,9 @@ def align(target: str, prediction: str) -> list[Segment]:
     >>> align("abandoned", "abandons")
     [('=', 'abandon'), ('x', 's'), ('-', 'ed')]
     """
-    prediction = prediction[:_CELL]
-    accepted = [word.strip()[:_CELL] for word in target.replace("/", "|").split("|")]
+    prediction = prediction[:_WORD]
+    spellings = target[:_CELL].replace("/", "|").split("|")[:_SPELLINGS]
+    accepted = [word.strip()[:_WORD] for word in spellings]
     matchers = [
         difflib.SequenceMatcher(None, word, prediction, autojunk=False) for word in accepted
     ]
@@ -386,5 +395,5 @@ def _samples(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
         count, hits, real = count + 1, hits + in_training, real + is_real
         if len(kept) < _SAMPLE_ROWS:
             forms = [row[tense][:_CELL] for tense in TENSES]
-            kept.append([row["draw"], *forms, int(in_training), int(is_real)])
+            kept.append([row["draw"][:_CELL], *forms, int(in_training), int(is_real)])
     return {"rows": kept, "count": count, "training": hits, "real": real}

@@ -8,11 +8,13 @@ status and a reason: a hole in the table would make a search look better than it
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import re
 import shlex
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +49,8 @@ _FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
 _WRITTEN: Final = STATUSES[:4]
 _MISSING: Final = object()
 _INT: Final = re.compile(r"[+-]?\d+(_\d+)*")
+_WORD: Final = re.compile(r"[+-]?(inf|nan)")
+_LARGEST_TEXT: Final = 256 * 2**20
 _FLOAT: Final = re.compile(r"[+-]?((\d+(_\d+)*)?\.\d+|\d+(_\d+)*\.?)([eE][+-]?\d+)?")
 
 Paths = str | os.PathLike[str]
@@ -130,19 +134,21 @@ def _find_runs(root: Path) -> list[Path]:
     return runs
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    try:
-        with os.scandir(directory) as entries:
-            # Links are not followed: a link to a parent would make the walk endless.
-            names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    except OSError as error:
-        raise ResultsError(f"{directory}: cannot be listed: {error.strerror}") from error
-    if "result.json" in names or names.get(".hydra", False):
-        yield directory
-        return
-    below = [name for name, is_directory in names.items() if is_directory and name[0] != "."]
-    for name in sorted(below, key=_natural):
-        yield from _walk(directory / name)
+def _walk(root: Path) -> Iterator[Path]:
+    waiting = [root]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            with os.scandir(directory) as entries:
+                # Links are not followed: a link to a parent would make the walk endless.
+                names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except OSError as error:
+            raise ResultsError(f"{directory}: cannot be listed: {error.strerror}") from error
+        if "result.json" in names or names.get(".hydra", False):
+            yield directory
+            continue
+        below = [name for name, is_directory in names.items() if is_directory and name[0] != "."]
+        waiting += [directory / name for name in sorted(below, key=_natural, reverse=True)]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -153,8 +159,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _read_run(directory: Path) -> _Run:
     try:
-        text = (directory / "result.json").read_text(encoding="utf-8")
-        run = _run_from_result(directory, json.loads(text))
+        run = _run_from_result(directory, json.loads(read_text(directory / "result.json")))
     except FileNotFoundError:
         run = _Run(directory, reason="no result.json: the run was killed, or still goes on")
     except _ShapeError as error:
@@ -171,6 +176,27 @@ def _read_run(directory: Path) -> _Run:
     if run.number is None and (match := re.fullmatch(r"(?:trial_)?(\d{1,18})", directory.name)):
         run.number = int(match[1])
     return run
+
+
+def read_text(path: Path) -> str:
+    """Return the content of a regular file of at most ``_LARGEST_TEXT`` bytes.
+
+    Raises:
+        OSError: if there is none, or it is something else: a named pipe would be waited for, and
+            a device may never end.
+        UnicodeDecodeError: if it is no UTF-8.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    if about.st_size > _LARGEST_TEXT:
+        raise OSError(errno.EFBIG, f"larger than {_LARGEST_TEXT:,} bytes", str(path))
+    return path.read_text(encoding="utf-8")
+
+
+def _clean(text: str) -> str:
+    """Return ``text`` as UTF-8 can hold it: lone surrogates, which JSON can name, become "?"."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class _ShapeError(ValueError):
@@ -195,10 +221,10 @@ def _run_from_result(directory: Path, result: object) -> _Run:
     run.objective_name = _typed("objective.name", objective.get("name"), str, None)
     run.parts = _numbers("objective.parts", objective.get("parts"))
     metrics = _typed("metrics", top.get("metrics"), dict, {})
-    run.metrics = {name: _number(f"metrics.{name}", value) for name, value in metrics.items()}
+    run.metrics = {_clean(k): _number(f"metrics.{k}", v) for k, v in metrics.items()}
     run.config = _typed("config", top.get("config"), dict, {})
     overrides = _typed("overrides", top.get("overrides"), list, [])
-    run.overrides = [_typed("overrides", override, str, "") for override in overrides]
+    run.overrides = [_clean(_typed("overrides", override, str, "")) for override in overrides]
     run.seed = _whole("seed", top.get("seed"))
     run.seconds = _numbers("seconds", top.get("seconds"))
     run.steps = _whole("steps", top.get("steps"))
@@ -243,20 +269,23 @@ def _fill_from_hydra(run: _Run) -> None:
     """Read what Hydra wrote before the run began; what cannot be read is left out."""
     overrides = _yaml(run.path / ".hydra" / "overrides.yaml")
     if isinstance(overrides, list):
-        run.overrides = [override for override in overrides if isinstance(override, str)]
+        run.overrides = [_clean(override) for override in overrides if isinstance(override, str)]
     config = _yaml(run.path / ".hydra" / "config.yaml")
     if isinstance(config, dict):
         run.config = config
         seed = config.get("seed")
-        if isinstance(seed, int) and abs(seed) < 2**63:
+        if isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) < 2**63:
             run.seed = seed
 
 
 def _yaml(path: Path) -> object:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if it was built
     try:
-        with path.open(encoding="utf-8") as stream:
-            return yaml.load(stream, Loader=loader)
+        text = read_text(path)
+        # Hydra writes no references, and a few lines of them stand for more than any memory holds.
+        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)):
+            return None
+        return yaml.load(text, Loader=loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
@@ -285,7 +314,7 @@ def _parse(text: str) -> Value | None:
         return lowered == "true"
     if _INT.fullmatch(text) and len(text) < 19:
         return int(text)
-    if _FLOAT.fullmatch(text) or lowered.lstrip("+-") in ("inf", "nan"):
+    if _FLOAT.fullmatch(text) or _WORD.fullmatch(lowered):
         return float(text)
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1].replace("\\" + text[0], text[0])
@@ -332,7 +361,7 @@ def _choices(path: Path) -> dict[str, str]:
     """
     choices: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError):
         return choices
     depth: int | None = None
@@ -396,7 +425,7 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
 
 def _texts(values: Iterable[str | None]) -> pd.Series[Any]:
     # A lone surrogate (a directory name that is no UTF-8) can be stored nowhere: show it as "?".
-    clean = [None if v is None else v.encode("utf-8", "replace").decode() for v in values]
+    clean = [None if v is None else _clean(v) for v in values]
     return pd.Series(clean, dtype="str")
 
 
@@ -544,7 +573,7 @@ def read_curves(runs: Sequence[Paths]) -> tuple[pd.DataFrame, dict[int, str]]:
     for row, run in enumerate(runs):
         path = Path(run) / "metrics.csv"
         try:
-            header, _, body = path.read_text(encoding="utf-8").partition("\n")
+            header, _, body = read_text(path).partition("\n")
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError) as error:

@@ -5,11 +5,18 @@ A mistake in the config is found before a directory is made and before torch is 
 
 from __future__ import annotations
 
+import sys
+
+from cvae import terminal
+
+if __name__ == "__main__":
+    # The imports below take most of a second.
+    terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
+
 import difflib
 import logging
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +33,8 @@ from cvae import config as config_rules
 
 # Holds the database's URL and password; named in configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE = "CVAE_STORAGE_URL"
+
+_LONGEST_LINE = 1000
 
 
 def config_directory() -> Path:
@@ -51,25 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.raiseExceptions = False
     try:
         _check_before_start(sys.argv[1:])
+        terminal.interrupt_raises()
         _hydra_main()
     except config_rules.ConfigError as error:
         return _complain("\n".join(error.faults))
     except (HydraException, OmegaConfBaseException) as error:
         return _complain(_one_line(error))
-    except KeyboardInterrupt:
-        print(
-            "Interrupted; an unfinished run resumes with hydra.run.dir=ITS_DIRECTORY",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as error:
+        where = f" with hydra.run.dir={error}" if str(error) else ""
+        print(f"Interrupted. The same command goes on{where}", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except OSError as error:
         if _is_input_error(error):
             return _complain(str(error))
-        # A log file that cannot be opened is a ValueError to Python's logging.
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno is None:
+        return _complain(_about_place(error))
+    except ValueError as error:
+        if isinstance(error.__cause__, OSError) and not _is_input_error(error):
+            # logging's way to say that run.log cannot be
+            return _complain(_about_place(error.__cause__))
+        if not _is_input_error(error):
             raise
-        return _complain(f"{cause.filename or 'a file of the run'}: {cause.strerror}")
+        return _complain(str(error))
     return 0
 
 
@@ -97,12 +108,16 @@ def job(config: DictConfig) -> float | tuple[float, ...]:
     """One run inside Hydra: check the config, then import torch and go."""
     settings = _resolved(config)
     config_rules.check(settings)
+    terminal.interrupt_ends_at_once("Interrupted before the training began.\n")
     from cvae import experiment
 
+    terminal.interrupt_raises()
     hydra_config = HydraConfig.get()
-    return experiment.run(
-        settings, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task)
-    )
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        return experiment.run(settings, directory, list(hydra_config.overrides.task))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(directory) from None
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
@@ -112,15 +127,33 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_before_start(arguments: Sequence[str]) -> None:
-    """Compose and check the config of a single run before Hydra makes its directory."""
+    """Compose and check the config of a single run before Hydra makes its directory.
+
+    Of a search only what is the same in all trials is composed, to see that it can be read.
+    """
     from hydra._internal.utils import get_args_parser
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     known, _ = get_args_parser().parse_known_args(list(arguments))
     special = (known.help, known.hydra_help, known.cfg, known.info)
-    if known.multirun or known.config_name or known.config_dir or any(special):
+    if known.config_name or known.config_dir or any(special):
         return
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-        composed = hydra.compose("config", overrides=known.overrides, return_hydra_config=True)
+        try:
+            overrides = known.overrides
+            if known.multirun:
+                parsed = OverridesParser.create().parse_overrides(overrides)
+                overrides = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+            composed = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException):
+            if known.multirun:
+                return  # it may hang on what is searched; Hydra will say
+            raise
+        except Exception as error:
+            # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
+            raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
+        if known.multirun:
+            return
         ours = [str(key) for key in composed if key != "hydra"]
         settings = _resolved(OmegaConf.masked_copy(composed, ours))
         config_rules.check(settings)
@@ -134,6 +167,14 @@ def _check_before_start(arguments: Sequence[str]) -> None:
 def _is_input_error(error: Exception) -> bool:
     """Whether one of our modules refused its input, in words meant for the user."""
     return type(error).__module__.startswith("cvae.")
+
+
+def _about_place(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror or error}; choose a directory that can be written to with "
+        "hydra.run.dir=DIRECTORY (hydra.sweep.dir with -m)"
+    )
 
 
 def _one_line(error: Exception) -> str:
@@ -189,9 +230,14 @@ def _known_keys() -> list[str]:
 
 def _complain(message: str) -> int:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        shown = terminal.visible(line)
+        shown = shown if len(shown) <= _LONGEST_LINE else shown[:_LONGEST_LINE] + "..."
+        print(f"error: {shown}", file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        terminal.interrupt_is_late()

@@ -471,6 +471,10 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
         metadata = None if text is None else json.loads(text)
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
+    except MemoryError as error:
+        raise RunDirectoryError(
+            f"{path}: is larger than the memory; it is none of a run's"
+        ) from error
     except (SafetensorError, ValueError, RecursionError) as error:
         if isinstance(error, RunDirectoryError):
             raise
@@ -547,7 +551,8 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, T
                 f"{path}: {name} is of shape {tuple(tensor.shape)}, but the model's settings say "
                 f"{tuple(expected[name].shape)}; {advice}"
             )
-        if not tensor.is_floating_point():
+        # A float of a byte is none of ours; torch cannot even tell whether it is finite.
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
             raise RunDirectoryError(f"{path}: {name} is of type {tensor.dtype}; {advice}")
         if not bool(torch.isfinite(tensor).all()):
             raise RunDirectoryError(

@@ -1,14 +1,62 @@
-"""How a program that prints words ends: its exit code, and at most one line about why."""
+"""How a program ends: its exit code, at most one line about why, and what Ctrl-C does."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
+
+_last_words = b""
+
+
+def _end_at_once(_: int, frame: FrameType | None) -> None:
+    os.write(2, _last_words)
+    os._exit(130)
+
+
+def interrupt_ends_at_once(saying: str) -> None:
+    """Ctrl-C ends the process here and now, until ``interrupt_raises``.
+
+    For the time when there is nothing to save, that of the imports first of all: an exception
+    would come out as a traceback of theirs, or get lost in one of their callbacks and ``except:
+    pass``, and the program would go on.
+    """
+    global _last_words
+    _last_words = saying.encode()
+    _on_interrupt(signal.default_int_handler, _end_at_once)
+
+
+def interrupt_raises() -> None:
+    """Ctrl-C raises ``KeyboardInterrupt`` again."""
+    _on_interrupt(_end_at_once, signal.default_int_handler)
+
+
+def interrupt_is_late() -> None:
+    """The program has ended: Ctrl-C has no more to say while Python clears up."""
+    _on_interrupt(signal.default_int_handler, signal.SIG_IGN)
+    _on_interrupt(_end_at_once, signal.SIG_IGN)
+
+
+def _on_interrupt(
+    former: Callable[..., object],
+    handler: Callable[[int, FrameType | None], object] | signal.Handlers,
+) -> None:
+    """Replace ``former``; who else has taken the signal (nohup, a sweep) keeps it."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGINT) is former:
+        signal.signal(signal.SIGINT, handler)
 
 
 class InputError(ValueError):
     """Input that cannot be used; the message is one line."""
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters shown: what a file holds must not move the cursor."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def exit_code_of(program: str, work: Callable[[], None]) -> int:
@@ -18,10 +66,12 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
     by its code alone.
     """
     try:
+        if sys.stdout is None:
+            raise InputError("standard output is closed: there is nowhere to print to")
         work()
         sys.stdout.flush()
     except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {visible(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         # What is still in the buffer goes nowhere, or Python would complain again at exit.

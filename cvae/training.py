@@ -30,6 +30,14 @@ KL_LIMIT_NATS: Final = 1e5
 """A KL above this many nats per word has exploded: naming a word takes about 30."""
 
 
+RATE_LIMIT: Final = 1e30
+"""A learning rate above this has exploded: torch could not take a step in single precision."""
+
+
+class StateError(ValueError):
+    """A state that is none of this trainer's; the message says what is wrong with it."""
+
+
 class Diverged(ArithmeticError):
     """Training left the finite numbers; the message says where and how."""
 
@@ -236,6 +244,10 @@ class Trainer:
             reconstruction_sum += reconstruction * size
             kl_sum += kl * size
             word_count += size
+        for name, parameter in self.model.named_parameters():
+            # The last step may have been the one too far, and no later loss would show it.
+            if not bool(torch.isfinite(parameter).all()):
+                raise Diverged(f"{name} was not finite any more after step {self.step - 1}")
         self.epoch += 1
         last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
         rates = self._learning_rates(last, self.epoch - 1)
@@ -411,6 +423,8 @@ class Trainer:
         """A step of every optimizer whose parameters the loss depends on."""
         rates = self._learning_rates(progress, self.epoch)
         for name, optimizer in self._optimizers.items():
+            if not rates[name] <= RATE_LIMIT:
+                raise Diverged(f"the {name}'s learning rate became {rates[name]:.3g}")
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rates[name]
@@ -427,9 +441,13 @@ class Trainer:
         settings = self.optimizer
         factor = learning_rate_factor(settings.schedule, progress)
         drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
+        try:
+            drop = settings.encoder_step_gamma**drops
+        except OverflowError:
+            drop = math.inf
         generator_lr = settings.prior_lr * self._left_after(self.settings.partition_start, progress)
         return {
-            "encoder": settings.encoder_lr * factor * settings.encoder_step_gamma**drops,
+            "encoder": settings.encoder_lr * factor * drop,
             "decoder": settings.decoder_lr * factor,
             "inference": settings.prior_lr * (1.0 - self._latent_progress(progress)),
             "generator": generator_lr,
@@ -480,7 +498,14 @@ class Trainer:
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
     def load_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
-        """Put back what ``state`` gave."""
+        """Put back what ``state`` gave.
+
+        Raises:
+            StateError: if it is of another shape, of another moment or not finite. Torch's fused
+                optimizer reads where a tensor ends by its parameter: a shorter one would be
+                memory that is none of its own.
+        """
+        self._check_state(tensors, counters)
         self.model.load_state_dict(_below("model.", tensors))
         self.partition.bias.copy_(tensors["partition.bias"])
         if "partition.mean" in tensors:
@@ -498,6 +523,43 @@ class Trainer:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
         self._prior_scaled = bool(counters["prior_scaled"])
+
+    def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        expected["partition.bias"] = self.partition.bias
+        if "partition.mean" in tensors or "partition.logvar" in tensors:
+            latent = torch.zeros(len(self.rows), self.model.latent_size)
+            expected |= {"partition.mean": latent, "partition.logvar": latent}
+        slots = ["exp_avg", "exp_avg_sq", "step"]
+        if self.optimizer.algorithm == "sgd":
+            slots = ["momentum_buffer"]
+        for name, parameters in self._parameters.items():
+            for index, parameter in enumerate(parameters):
+                # A parameter that has not learnt yet has no slots at all.
+                place = f"optimizer.{name}.{index}."
+                if _below(place, tensors):
+                    expected |= {
+                        f"{place}{slot}": torch.zeros(()) if slot == "step" else parameter
+                        for slot in slots
+                    }
+        found = {
+            name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))
+        }
+        for name in sorted(found ^ expected.keys()):
+            raise StateError(f"{'lacks' if name in expected else 'has the unknown'} tensor {name}")
+        for name, like in expected.items():
+            value = tensors[name]
+            if value.shape != like.shape or value.dtype != like.dtype:
+                raise StateError(f"{name} is {value.dtype} {tuple(value.shape)}")
+            if not name.startswith("optimizer.") and not bool(torch.isfinite(value).all()):
+                raise StateError(f"{name} is not finite")
+        epoch, step = counters.get("epoch"), counters.get("step")
+        if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
+            raise StateError(f"epoch is {epoch!r:.40}")
+        if type(step) is not int or step != epoch * self.steps_per_epoch:
+            raise StateError(f"step is {step!r:.40} after {epoch} epochs")
+        if not isinstance(counters.get("prior_scaled"), bool):
+            raise StateError("prior_scaled is neither true nor false")
 
 
 @torch.no_grad()

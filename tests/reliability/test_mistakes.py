@@ -1,0 +1,322 @@
+"""What people do: misspell, point at the wrong place, use a narrow window, press Ctrl-C.
+
+The message says what to do next, in a line; nothing ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib
+import itertools
+import json
+import os
+import pty
+import random
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from cases import FULL, ended, refused_or_fine
+
+from cvae import convert
+from cvae.model import build_model
+from cvae.run_directory import RunDirectory
+
+TESTS = Path(__file__).parent.parent
+sys.path[:0] = [str(TESTS), str(TESTS / "browser")]
+from fabricated_runs import fabricate_sweep  # noqa: E402
+from test_run_directory import CONFIGS, DEFAULT  # noqa: E402
+
+ENVIRONMENT = {
+    "PYTHONPATH": str(TESTS.parent),
+    "PATH": "/usr/bin:/bin",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+SMALL = (
+    "debug=smoke", "data=files", "data.train_path=train.txt", "model.hidden_size=8",
+    "model.prior_hidden_size=8", "model.grid_size=8", "training.batch_size=16",
+)  # fmt: skip
+
+
+def command(program: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", f"cvae.{program}", *map(str, arguments)]
+
+
+def start(words: Sequence[str], cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        words, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT, timeout=90, **more
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with ten verbs and a run, which whoever may look at."""
+    lemmas = ["walk", "talk", "jump", "open", "help", "turn", "call", "work", "play", "look"]
+    rows = "".join(f"{w} {w}s {w}ing {w}ed\n" for w in lemmas)
+    (tmp_path / "train.txt").write_text(rows)
+    (tmp_path / "empty").mkdir()
+    old = RunDirectory(tmp_path / "old")
+    old.create()
+    torch.manual_seed(0)
+    old.write_model(build_model(**DEFAULT).state_dict(), DEFAULT)
+    old.write_result({"status": "complete"})
+    return tmp_path
+
+
+# --- Wrong words on the command line -----------------------------------------------------------
+# Misspelt keys, members and values as a user types them: tests/test_config.py.
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("run training=5", "training is 5, no section; it holds epochs, batch_size"),
+        ("run -m model=null seed=1,2", "no override can be read so: Config group override must"),
+        ("run model=null", "no override can be read so: Config group override must be a string"),
+        (f"run seed={'1' * 5000}", "no override can be read so: Exceeds the limit (4300 digits)"),
+        (
+            "run model.latent_size=4096 model.grid_size=1024 model.grid_features=256",
+            "model.grid_size, model.grid_features and model.latent_size make 1,099,511,627,776 num",
+        ),
+        ("convert nowhere walk --to past", "nowhere: no such run directory; check the path"),
+        ("convert train.txt walk --to past", "is a file; name the directory that holds it"),
+        ("convert empty walk --to past", "the run has not ended, or this is no run directory"),
+        ("convert old walk --to pasts", "--to is 'pasts', which is no tense; allowed: simple_pr"),
+        ("convert old Walk --to past", "'W' is not one of the letters a..z"),
+        ("generate old -n 0", "-n is 0; allowed: 1 to"),
+        ("compare nowhere", "nowhere: no such directory"),
+        ("compare empty", "holds no run (a directory with result.json or .hydra)"),
+        ("compare old --by bleu", "no numeric column 'bleu': choose from trial"),
+        ("compare old --html empty", "empty: cannot be written: it is a directory"),
+        ("compare old --html none/x.html", "none is no directory"),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_do(
+    line: str, says: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(place.rglob("*"))
+    program, *arguments = line.split(" ")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", [program])
+    end = ended(importlib.import_module(f"cvae.{program}").main, arguments)
+    assert not refused_or_fine(end, says)
+    assert end.err.startswith(("error: ", f"cvae.{program}: "))
+    assert set(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("hydra.run.dir=train.txt", "train.txt: File exists; choose a directory that can be wri"),
+        ("hydra.run.dir=/proc/none", "/proc/none: No such file or directory; choose a directory"),
+        ("-m hydra.sweep.dir=train.txt", "hydra.sweep.dir"),
+        ("data.train_path=nofile", "nofile: cannot be read: No such file or directory"),
+        ("hydra.run.dir=old", "holds a finished run; choose another directory or remove it"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path) -> None:
+    words = sorted([*SMALL, *line.split()], key=lambda word: word != "-m")  # Hydra wants it first
+    finished = start(command("run", *words), place)
+    # Hydra's own line about a job that failed stands before ours.
+    lines = [x for x in finished.stderr.splitlines() if not x.startswith("Error executing job")]
+    assert (finished.returncode, len(lines)) == (2, 1), finished.stderr
+    assert lines[0].startswith("error: ") and says in lines[0]
+
+
+def test_words_may_stand_behind_the_options(place: Path) -> None:
+    before = ended(convert.main, [place / "old", "walk", "talk", "--to", "past"])
+    behind = ended(convert.main, [place / "old", "--to", "past", "walk", "talk"])
+    assert (before.code, behind.code) == (0, 0), behind.err
+    assert before.out == behind.out and before.out.count("\n") == 2
+
+
+def test_the_weights_of_another_version_are_named(place: Path) -> None:
+    path = place / "old" / "model.json"
+    path.write_text(json.dumps({"format": 0, "model": DEFAULT}))
+    end = ended(convert.main, [place / "old", "walk", "--to", "past"])
+    assert end.err == f"cvae.convert: {path}: format is 0; this version reads 1\n"
+    assert end.code == 2
+
+
+def _without_privileges() -> None:
+    """Root keeps its name and loses the right to pass over permissions, with the next program."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's capabilities")
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (f"run {' '.join(SMALL)}", "Permission denied; choose a directory that can be written to"),
+        (f"run {' '.join(SMALL)} hydra.run.dir=closed", "Permission denied; choose a directory"),
+        ("compare old --html page.html", "page.html: cannot be written: Permission denied"),
+        ("compare closed", "closed: cannot be listed: Permission denied"),
+        ("convert closed walk --to past", "cannot be read: Permission denied"),
+    ],
+)
+def test_without_permission_the_place_is_named(line: str, says: str, place: Path) -> None:
+    program, *arguments = line.split(" ")
+    (place / "closed").mkdir(mode=0)
+    place.chmod(0o555)
+    try:
+        finished = start(command(program, *arguments), place, preexec_fn=_without_privileges)
+    finally:
+        place.chmod(0o755)
+        (place / "closed").chmod(0o755)
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr.count("\n") == 1 and says in finished.stderr, finished.stderr
+
+
+# --- A narrow window ---------------------------------------------------------------------------
+
+
+def in_a_terminal(
+    words: Sequence[str], cwd: Path, columns: int, **variables: str
+) -> tuple[int, str]:
+    """Exit code and output of a program in a terminal of so many columns."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        size = struct.pack("HHHH", 24, columns, 0, 0)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, size)
+        os.execve(words[0], list(words), {**ENVIRONMENT, **variables})
+    output = b""
+    while True:
+        try:
+            read = os.read(terminal, 65536)
+        except OSError:  # Linux's way to say that the other side is gone
+            break
+        if not read:
+            break
+        output += read
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
+
+
+@pytest.mark.parametrize("window", [True, False], ids=["window", "COLUMNS"])
+def test_the_leaderboard_fits_forty_columns(window: bool, tmp_path: Path) -> None:
+    fabricate_sweep(tmp_path / "a_search_with_a_long_name", 12)
+    fabricate_sweep(tmp_path / "another_search_with_a_long_name", 12)
+    words = command("compare", ".")
+    if window:
+        code, output = in_a_terminal(words, tmp_path, 40)
+    else:
+        code, output = in_a_terminal(words, tmp_path, 100, COLUMNS="40")
+    assert code == 0
+    lines = output.replace("\r\n", "\n").split("\n")
+    long = [line for line in lines if len(line) > 40]
+    assert all(line.startswith(("best run", "run again")) for line in long), long
+    assert any(line.split()[:3] == ["#", "trial", "objective"] for line in lines)
+    assert sum(line.lstrip()[:1].isdigit() for line in lines) >= 14
+
+
+def test_a_run_in_forty_columns_keeps_its_bar_on_a_line(place: Path) -> None:
+    code, output = in_a_terminal(command("run", *SMALL), place, 40)
+    assert code == 0, output
+    assert "Traceback" not in output and "Objective (weighted)" in output
+    bars = [part for line in output.split("\n") for part in line.split("\r") if "%|" in part]
+    assert len(bars) >= 2 and all(len(bar) <= 40 for bar in bars)
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------
+
+
+def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str, float]:
+    """Exit code, what was said, and how many seconds it took to end after the interrupt."""
+    with subprocess.Popen(
+        words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+        # As from a terminal: a shell starts what it runs in the background deaf to SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        time.sleep(after)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        try:
+            output, _ = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode == -signal.SIGINT and not output:
+        # Python itself was not up yet, and the system ended it: as clean, as seen from a shell.
+        return 130, "Interrupted before anything was begun.", time.monotonic() - sent
+    return process.returncode, output, time.monotonic() - sent
+
+
+def until(said: str, words: Sequence[str], cwd: Path) -> int:
+    """Exit code of a program that is interrupted once it has printed ``said``."""
+    with subprocess.Popen(
+        words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        came = any(said in line for line in itertools.islice(process.stdout, 100))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert came
+    return process.returncode
+
+
+MOMENTS = sorted(random.Random(0).uniform(0.1, 7.0) for _ in range(15)) if FULL else [0.4, 2.5]
+"""From 0.1 s on: before that it is Python that starts, not the program."""
+
+
+def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) -> None:
+    long = ["training.epochs=100000", "evaluation.every_epochs=1"]
+    for number, moment in enumerate(MOMENTS):
+        words = command("run", *SMALL, *long, f"hydra.run.dir=run_{number}")
+        code, output, took = interrupted(words, place, moment)
+        assert code == 130, (moment, output)
+        assert "Traceback" not in output and "Exception ignored" not in output, (moment, output)
+        last = output.splitlines()[-1]
+        directory = place / f"run_{number}"
+        assert last.startswith("Interrupted") and took < 10.0
+        if (directory / "checkpoint.safetensors").exists():
+            assert f"The same command goes on with hydra.run.dir={directory}" in last
+    directory = place / "resumed"
+    words = command("run", *SMALL, *long, f"hydra.run.dir={directory}")
+    assert until("epoch    3 ", words, place) == 130
+    found = RunDirectory(directory).read_checkpoint()
+    assert found is not None and found[1]["epoch"] >= 2
+    assert until(f"Resumed from {directory} at epoch", words, place) == 130
+
+
+def test_an_interrupted_search_ends_soon_and_says_how_to_go_on(place: Path) -> None:
+    for number, moment in enumerate(MOMENTS if FULL else [4.0]):
+        words = command(
+            "run", "-m", *SMALL, "training.epochs=100000", "hydra.sweeper.n_trials=2",
+            "hydra.sweeper.n_jobs=1", f"hydra.sweeper.study_name=at_{number}",
+        )  # fmt: skip
+        words = [word.replace("train.txt", str(place / "train.txt")) for word in words]
+        code, output, took = interrupted(words, place, moment)
+        assert code == 130, (moment, output)
+        assert "Traceback" not in output and "Exception ignored" not in output, (moment, output)
+        assert "nterrupted" in output and took < 15.0
+        assert "continues" in output or "goes on" in output or "anything was begun" in output
+
+
+@pytest.mark.parametrize("program", ["convert", "generate", "compare"])
+def test_the_other_programs_end_at_once(program: str, place: Path) -> None:
+    write = RunDirectory(place / "old").write_model
+    write(build_model(**CONFIGS["report"]).state_dict(), CONFIGS["report"])
+    arguments = {
+        "convert": ["old", *["walk"] * 3000, "--to", "past"],
+        "generate": ["old", "-n", "1000000"],
+        "compare": ["old", "--html", "page.html"],
+    }[program]
+    for moment in [0.15, 0.4, 0.8, 1.5] if FULL else [0.6]:
+        code, output, took = interrupted(command(program, *arguments), place, moment)
+        assert "Traceback" not in output, output
+        assert code == 130 or (code == 0 and program != "generate")
+        assert took < 5.0
