@@ -329,7 +329,7 @@ class _Run:
                 for name, value in best.items()
             ):
                 raise StateError("its best weights are not those of this network")
-        if len(epochs) != self.trainer.epoch or bool(rows) < (self.trainer.finished):
+        if len(epochs) != self.trainer.epoch or (self.trainer.finished and not rows):
             raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
         if not all(_is_number(value) for value in numbers):
             raise StateError("a time or a best value is no number")

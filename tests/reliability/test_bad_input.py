@@ -518,6 +518,15 @@ def test_hostile_cells(template: Path, name: str, data: st.DataObject) -> None:
         tried(root, directory, name)
 
 
+@pytest.mark.parametrize("content", [BOMB, b"a29: &a [*a]\n"], ids=["bomb", "loop"])
+def test_references_in_yaml_are_not_followed(template: Path, content: bytes) -> None:
+    with copied(template) as (root, directory):
+        (directory / "result.json").unlink()
+        (directory / ".hydra" / "config.yaml").write_bytes(content)
+        (directory / ".hydra" / "overrides.yaml").write_text("- a29=1\n")
+        tried(root, directory, ".hydra/config.yaml")
+
+
 def test_no_text_of_a_run_reaches_the_page_or_the_files_as_markup(template: Path) -> None:
     with copied(template) as (root, directory):
         result = json.loads((directory / "result.json").read_text())
