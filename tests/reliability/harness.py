@@ -36,7 +36,7 @@ from standin import Standin  # noqa: E402
 from trial_overhead import few_verbs  # noqa: E402
 
 FULL = os.environ.get("CVAE_RELIABILITY") == "full"
-"""Whether to take the counts of docs/reliability-faults.md, which need half an hour."""
+"""Whether to take the counts of docs/reliability.md, which need half an hour."""
 
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
 

@@ -1,6 +1,6 @@
 """Kills, full disks, lost databases: nothing is lost, nothing is doubled, and one line says why.
 
-A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability-faults.md.
+A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Many trials, many runs: all recorded once, memory flat, nothing left open.
 
-A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability-faults.md.
+A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability.md.
 """
 
 from __future__ import annotations
