@@ -40,9 +40,11 @@ FULL = os.environ.get("CVAE_RELIABILITY") == "full"
 
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
 
-# Preloaded into the process that forks runs: their start then takes a tenth of the time.
+# Preloaded into the process that forks runs: their start is quicker then.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["cvae.experiment", "hydra.main", "harness"])
+_FORKS.set_forkserver_preload(
+    ["cvae.experiment", "hydra.main", "harness", "torch._dynamo", "matplotlib.backends.backend_agg"]
+)
 
 
 def count(quick: int, full: int) -> int:

@@ -91,6 +91,7 @@ def resident(pid: int) -> float:
         return 0.0
 
 
+@pytest.mark.slow
 def test_many_runs_in_one_process_leave_nothing_behind() -> None:
     runs = count(4, 200)
     finished = subprocess.run(
