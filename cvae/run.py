@@ -14,6 +14,7 @@ if __name__ == "__main__":
     terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -170,6 +171,8 @@ def _is_input_error(error: Exception) -> bool:
 
 
 def _about_place(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"{error.filename or 'a file of the run'}: {error.strerror}"
     place = f"{error.filename}: " if error.filename else ""
     return (
         f"{place}{error.strerror or error}; choose a directory that can be written to with "

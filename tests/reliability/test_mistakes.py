@@ -159,7 +159,10 @@ def _without_privileges() -> None:
     ("line", "says"),
     [
         (f"run {' '.join(SMALL)}", "Permission denied; choose a directory that can be written to"),
-        (f"run {' '.join(SMALL)} hydra.run.dir=closed", "Permission denied; choose a directory"),
+        (
+            f"run {' '.join(SMALL)} hydra.run.dir=closed",
+            "closed: is not writable; change its permissions",
+        ),
         ("compare old --html page.html", "page.html: cannot be written: Permission denied"),
         ("compare closed", "closed: cannot be listed: Permission denied"),
         ("convert closed walk --to past", "cannot be read: Permission denied"),
