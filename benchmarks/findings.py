@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -24,6 +24,9 @@ from report import filled
 
 from cvae import evaluation, results
 from cvae.data import load_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOCUMENTS: Final = measuring.REPOSITORY / "docs"
 BLOWN: Final = 100.0
@@ -264,7 +267,6 @@ def claim_block(name: str, runs: Runs, figure: str) -> str:
 
 def draw(name: str, runs: Runs, path: Path) -> None:
     """The study's curves: a row for each base, the mean over seeds and their range."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -273,7 +275,6 @@ def draw(name: str, runs: Runs, path: Path) -> None:
     curves = _curves(runs, claim)
     bases = [base for base in NAMES if base in set(runs["base"])]
     figure = Figure(figsize=(12.0, 0.6 + 2.8 * len(bases)), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(len(bases), len(claim.panels), squeeze=False)
     for line, base in zip(grid, bases, strict=True):
         for axes, column in zip(line, claim.panels, strict=True):
@@ -295,6 +296,10 @@ def draw(name: str, runs: Runs, path: Path) -> None:
                 axes.set_ylim(0.0, max(1.0, axes.get_ylim()[1]))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         line[0].legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version that matplotlib would add, the same runs give the same file.
     figure.savefig(path, format="png", metadata={"Software": None})
@@ -394,13 +399,11 @@ def pareto_block(runs: Runs) -> str:
 
 def draw_pareto(runs: Runs, path: Path) -> None:
     """All complete runs by their two scores, with the front."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     x, y = "objective_bleu4", "objective_gaussian_score"
     front = results.pareto(runs).sort_values(x)
     figure = Figure(figsize=(6.0, 4.5), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     every = axes.scatter(
         runs[x], runs[y], c=runs["training.hallucination_share"], cmap="viridis", s=30
@@ -410,7 +413,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     axes.set_xlabel("BLEU-4 of verbs never seen (dev)")
     axes.set_ylabel("Gaussian score (dev bank)")
     axes.grid(alpha=0.3)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    _save(figure, path)
 
 
 # --- documents ---------------------------------------------------------------------------------

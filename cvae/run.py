@@ -71,17 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" with hydra.run.dir={error}" if str(error) else ""
         print(f"Interrupted. The same command goes on{where}", file=sys.stderr)
         return 130
-    except OSError as error:
+    except (ValueError, OSError) as error:
         if _is_input_error(error):
             return _complain(str(error))
-        return _complain(_about_place(error))
-    except ValueError as error:
-        if isinstance(error.__cause__, OSError) and not _is_input_error(error):
-            # logging's way to say that run.log cannot be
-            return _complain(_about_place(error.__cause__))
-        if not _is_input_error(error):
+        # A run.log that cannot be opened is a ValueError to Python's logging.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
             raise
-        return _complain(str(error))
+        return _complain(_about_place(cause))
     return 0
 
 
@@ -145,7 +142,9 @@ def _check_before_start(arguments: Sequence[str]) -> None:
             if known.multirun:
                 parsed = OverridesParser.create().parse_overrides(overrides)
                 overrides = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
-            composed = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+            composed = hydra.compose(
+                "config", overrides=overrides, return_hydra_config=not known.multirun
+            )
         except (HydraException, OmegaConfBaseException):
             if known.multirun:
                 return  # it may hang on what is searched; Hydra will say

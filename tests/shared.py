@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+FULL = os.environ.get("CVAE_RELIABILITY") == "full"
+"""Whether tests/reliability takes the counts of docs/reliability.md, which need half an hour."""
 
 # Sizes that differ from each other, so that a mixed-up pair does not fit.
 REPORT: dict[str, Any] = {

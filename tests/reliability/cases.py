@@ -18,8 +18,8 @@ from typing import Any
 from unittest import mock
 
 from hypothesis import HealthCheck, settings
+from shared import FULL
 
-FULL = os.environ.get("CVAE_RELIABILITY") == "full"
 HANG_SECONDS = 20
 
 

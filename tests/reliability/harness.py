@@ -25,18 +25,15 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors import safe_open
+from shared import FULL, REPOSITORY, python
 
 from cvae import results
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVER = ROOT / "tests" / "sweeper" / "postgresql_server.sh"
-sys.path[:0] = [str(ROOT / "tests" / "sweeper"), str(ROOT / "benchmarks")]
+SERVER = REPOSITORY / "tests" / "sweeper" / "postgresql_server.sh"
+sys.path[:0] = [str(REPOSITORY / "tests" / "sweeper"), str(REPOSITORY / "benchmarks")]
 
 from standin import Standin  # noqa: E402
 from trial_overhead import few_verbs  # noqa: E402
-
-FULL = os.environ.get("CVAE_RELIABILITY") == "full"
-"""Whether to take the counts of docs/reliability.md, which need half an hour."""
 
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
 
@@ -85,14 +82,7 @@ def finish(words: list[str], log: Path) -> tuple[int, str]:
 
 def command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """``python -m cvae.run WORDS`` as a user types it."""
-    return subprocess.run(
-        [sys.executable, "-m", "cvae.run", *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT), **environment},
-        timeout=300,
-    )
+    return python("-m", "cvae.run", *words, cwd=cwd, timeout=300, **(QUIET | environment))
 
 
 def numbers(run: Path) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from harness import QUIET, ROOT, Server, count, end, postgresql
+from harness import QUIET, Server, count, end, postgresql
 from optuna.trial import TrialState
+from shared import REPOSITORY
 from standin import SPACE, Standin
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -98,7 +99,7 @@ def test_many_runs_in_one_process_leave_nothing_behind() -> None:
         [sys.executable, "-c", SOAK, str(runs)],
         capture_output=True,
         text=True,
-        env={**os.environ, **QUIET, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"},
+        env={**os.environ, **QUIET, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'benchmarks'}"},
     )
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout.splitlines()[-1])

@@ -7,6 +7,8 @@
 # From Debian: apt-get install postgresql. As root it runs as the user postgres, who must be able
 # to enter the directory. The port is PGPORT, or a free one, which the directory keeps.
 set -euo pipefail
+# shellcheck source=tests/sweeper/free_port.sh
+source "$(dirname "$0")/free_port.sh"
 
 complain() {
   echo "postgresql_server.sh: $1" >&2
@@ -26,15 +28,6 @@ run() {
   else
     "$@"
   fi
-}
-
-# A port that nobody answers on.
-free_port() {
-  local port
-  while port=$((RANDOM % 10000 + 20000)); do
-    (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-  done
-  echo "$port"
 }
 
 start() {

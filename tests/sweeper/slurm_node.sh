@@ -7,6 +7,8 @@
 # From Debian: apt-get install --no-install-recommends slurm-wlm munge
 # The directory takes the configuration, the state, the logs and the process ids.
 set -euo pipefail
+# shellcheck source=tests/sweeper/free_port.sh
+source "$(dirname "$0")/free_port.sh"
 
 complain() {
   echo "slurm_node.sh: $1" >&2
@@ -22,15 +24,6 @@ done
 mkdir -p "$2"
 folder=$(cd "$2" && pwd)
 export SLURM_CONF=$folder/slurm.conf
-
-# A port that nobody answers on.
-free_port() {
-  local port
-  while port=$((RANDOM % 10000 + 20000)); do
-    (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-  done
-  echo "$port"
-}
 
 configure() {
   mkdir -p "$folder"/{state,spool,log}
