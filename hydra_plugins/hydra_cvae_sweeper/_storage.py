@@ -102,13 +102,18 @@ class StudyStorage:
             return optuna.storages.InMemoryStorage()
         if self._path is not None:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._needing_driver():
             backend = optuna.storages.RDBStorage(self.url, engine_kwargs=self._engine_settings())
+        return lean(optuna.storages.get_storage(backend))
+
+    @contextlib.contextmanager
+    def _needing_driver(self) -> Iterator[None]:
+        try:
+            yield
         except ImportError as error:
             raise SweepError(
                 f"hydra.sweeper.storage {self.shown}: its driver is not installed"
             ) from error
-        return lean(optuna.storages.get_storage(backend))
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -153,9 +158,10 @@ class StudyStorage:
     def _advisory_lock(self, name: str) -> Iterator[None]:
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         # An own connection: the lock belongs to it, and goes with it.
-        engine = sqlalchemy.create_engine(
-            self.url, poolclass=NullPool, connect_args=self._connect_arguments()
-        )
+        with self._needing_driver():
+            engine = sqlalchemy.create_engine(
+                self.url, poolclass=NullPool, connect_args=self._connect_arguments()
+            )
         with engine.connect() as connection:
             connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
             yield

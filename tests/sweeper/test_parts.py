@@ -118,6 +118,22 @@ def test_a_useless_storage_is_named_without_its_password(url: str) -> None:
     assert "geheim" not in str(caught.value)
 
 
+def test_a_missing_driver_is_named_at_the_lock_and_at_the_opening(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)  # as if it were not installed
+    storage = StudyStorage("postgresql+psycopg2://u:geheim@127.0.0.1:9/d")
+    with pytest.raises(SweepError, match="its driver is not installed") as caught:
+        storage.open()
+    assert "geheim" not in str(caught.value)
+    with (
+        pytest.raises(SweepError, match="its driver is not installed") as caught,
+        storage.lock("x"),
+    ):
+        pass
+    assert "geheim" not in str(caught.value)
+
+
 def test_the_lock_keeps_others_out_until_its_holder_dies(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     code = f"""
