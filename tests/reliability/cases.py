@@ -111,6 +111,7 @@ def ended(
     signal.alarm(HANG_SECONDS)
     try:
         with (
+            mock.patch.dict(os.environ),  # a program sets some for itself
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),

@@ -458,6 +458,7 @@ def test_a_killed_sweep_of_trainings_finds_the_same_numbers(
 
 
 def test_a_server_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg2", reason="its driver is an extra: pip install -e '.[postgresql]'")
     finished = command(
         "-m", "storage=postgresql", "hydra.sweeper.storage_patience=0.5", cwd=tmp_path,
         CVAE_STORAGE_URL="postgresql+psycopg2://someone:s3cr3t@127.0.0.1:9/none",
