@@ -504,11 +504,13 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
     if not any(secret in raw for secret in storage.secrets):
         return []  # it came by ${oc.env:...}, which is saved as such
     reference = "${oc.env:" + _STORAGE_VARIABLE + "}"
-    with read_write(config), open_dict(config):
-        config.hydra.sweeper.storage = reference
-        config.hydra.overrides.hydra = [
+    sweeper, overrides = config.hydra.sweeper, config.hydra.overrides
+    # Hydra 1.4 marks the nodes themselves read-only, 1.3 the root.
+    with read_write(sweeper), read_write(overrides), open_dict(sweeper), open_dict(overrides):
+        sweeper.storage = reference
+        overrides.hydra = [
             f"hydra.sweeper.storage={reference}" if _holds(text, storage.secrets) else text
-            for text in config.hydra.overrides.hydra
+            for text in overrides.hydra
         ]
     if _holds(OmegaConf.to_yaml(config, resolve=False), storage.secrets):
         raise SweepError(

@@ -397,9 +397,8 @@ def test_a_password_is_not_written_anywhere(standin: Standin) -> None:
     secret = "s3cr3t-Passw0rd"
     url = f"postgresql://nobody:{secret}@127.0.0.1:9/none"
     output = standin.run(
-        *SPACE, f"hydra.sweeper.storage={url}", "hydra.sweeper.storage_patience=0.1", code=2,
-        CVAE_TEST_DRIVER="fake",
-    )  # fmt: skip
+        *SPACE, f"hydra.sweeper.storage={url}", "hydra.sweeper.storage_patience=0.1", code=2
+    )
     assert secret not in output
     for path in standin.directory.rglob("*"):
         assert not path.is_file() or secret not in path.read_text(errors="replace")
