@@ -22,10 +22,12 @@ from typing import Any, Final
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 
-# As cvae.run does it, before torch is imported: threads that wait must not spin.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
+
+from cvae.run import set_waiting_of_threads  # noqa: E402
+
+set_waiting_of_threads()
 
 
 def seconds(run: Callable[[], Any]) -> float:

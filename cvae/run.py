@@ -45,15 +45,26 @@ def config_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+def set_waiting_of_threads() -> None:
+    """How torch's threads wait for the next piece of work; before torch is imported.
+
+    Threads that spin take a step to ten times its length beside any other busy process, threads
+    that sleep at once to 1.6 times its length on a quiet machine (docs/performance.md). GNU's
+    runtime, which torch brings on Linux, can do a little of the first; others sleep. A policy that
+    the user has set stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit code."""
     if arguments is not None:
         sys.argv[1:] = arguments
     # Hydra would otherwise print and exit by itself, with code 1 and several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # Torch's threads would otherwise spin while they wait: beside any other busy process a step
-    # then takes ten times as long. To be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_waiting_of_threads()
     # The store is one for the process and only read from here on; Hydra copies it, deeply, for
     # every group that --help lists and for every config that it composes.
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
