@@ -111,7 +111,6 @@ SECTIONS: Final[Mapping[str, Node]] = {
     "training": {
         "epochs": whole_number(1, 1_000_000),
         "batch_size": whole_number(1, 1_000_000),
-        "matmul_precision": one_of(("highest", "high", "medium")),
         "pairs": one_of(("same", "cross")),
         "hallucination_share": SHARE,
         "hallucination_kept_letters": whole_number(0, 24),

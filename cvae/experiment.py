@@ -27,7 +27,7 @@ from cvae import evaluation, figures, reporting, trial
 from cvae.batches import TrainingRows
 from cvae.config import ConfigError
 from cvae.data import Dataset, load_files, load_table
-from cvae.model import ConditionalVAE, build_model
+from cvae.model import ConditionalVAE, build_model, misfit
 from cvae.run_directory import CHECKPOINT, RunDirectory, RunDirectoryError
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
 from cvae.training import (
@@ -45,6 +45,11 @@ CHECKPOINT_SECONDS: Final = 10.0
 """An epoch that ends this long after the last checkpoint leaves one: the work lost to a kill."""
 
 SHOWN_PARADIGMS: Final = 8
+
+
+class OutOfMemory(ValueError):
+    """The config is valid, but too large for this machine."""
+
 
 Value = float | list[float]
 Parts = Mapping[str, float]
@@ -92,12 +97,21 @@ def run(
 
     Raises:
         ConfigError, DataError, ModelError, RunDirectoryError: for input that cannot be run.
+        OutOfMemory: if it asks for more than the machine or the device has.
         optuna.TrialPruned: inside a sweep, when the pruner stops the run; its files are written.
     """
     files = RunDirectory(directory)
     files.create()
     with files.lock():
-        return _Run(config, files, overrides).execute()
+        try:
+            return _Run(config, files, overrides).execute()
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"{directory}: the memory does not suffice for this run ({error}); make the sizes "
+                "of model, training.batch_size, training.coverage_draws or evaluation.draws smaller"
+            ) from error
 
 
 def check_directory(config: Mapping[str, Any], directory: Path) -> None:
@@ -323,12 +337,9 @@ class _Run:
             if not isinstance(parts, dict) or parts.keys() != {"bleu4", "gaussian_score"}:
                 raise StateError("best_parts are not the objective's")
             numbers += parts.values()
-            model = self.model.state_dict()
-            if best.keys() != model.keys() or any(
-                value.shape != model[name].shape or not bool(torch.isfinite(value).all())
-                for name, value in best.items()
-            ):
-                raise StateError("its best weights are not those of this network")
+            fault = misfit(best, self.model.state_dict())
+            if fault:
+                raise StateError(f"its best weights are not this network's: {fault}")
         if len(epochs) != self.trainer.epoch or (self.trainer.finished and not rows):
             raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
         if not all(_is_number(value) for value in numbers):
@@ -483,6 +494,13 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(["device is 'cuda', but torch finds no CUDA device here; use device=cpu"])
     return torch.device(name)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Torch has a class of its own for this on an accelerator, and only words on the CPU.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -8,6 +8,7 @@ outside talks to it through the methods of that one class.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple
 
@@ -486,3 +487,26 @@ def _build_default(
             grid_features=grid_features,
         )
     return ConditionalVAE(encoder, decoder, prior, latent_size=latent_size)
+
+
+def misfit(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, infinite: str | None = None
+) -> str | None:
+    """Why tensors that were read from a file are not those expected; None if they are.
+
+    Args:
+        expected: tensors of the names, shapes and types that are wanted.
+        infinite: names that begin so may hold values that are not finite.
+    """
+    if tensors.keys() != expected.keys():
+        name = min(tensors.keys() ^ expected.keys())
+        return f"{'lacks' if name in expected else 'has the unknown'} tensor {name!r:.80}"
+    for name, tensor in tensors.items():
+        like = expected[name]
+        if tensor.shape != like.shape:
+            return f"{name} is of shape {tuple(tensor.shape)}, not {tuple(like.shape)}"
+        if tensor.dtype != like.dtype:
+            return f"{name} is of type {tensor.dtype}, not {like.dtype}"
+        if not (infinite and name.startswith(infinite)) and not bool(torch.isfinite(tensor).all()):
+            return f"{name} holds values that are not finite"
+    return None

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from cvae import atomic
-from cvae.model import ConditionalVAE, ModelError, build_model
+from cvae.model import ConditionalVAE, ModelError, build_model, misfit
 
 fcntl: ModuleType | None
 try:
@@ -264,7 +264,12 @@ class RunDirectory:
                 f"{self.path / MODEL}: describes no network of this version ({_one_line(error)}); "
                 "train again, or use the version that made it"
             ) from error
-        _check_fit(path, state, model.state_dict())
+        fault = misfit(state, model.state_dict())
+        if fault:
+            raise RunDirectoryError(
+                f"{path}: {fault}, going by the model's settings; the files are of different runs, "
+                "damaged, or of a run that diverged; train again"
+            )
         model.load_state_dict(state)
         return model.to(device).eval()
 
@@ -534,28 +539,3 @@ def _checked_config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, int) and not 0 <= value <= most:
             raise RunDirectoryError(f"{shown}; allowed: 0 to {most}")
     return model
-
-
-def _check_fit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """See that the file holds the tensors expected and no others, and that all are finite."""
-    advice = "the files are of different runs or damaged; train again"
-    if state.keys() != expected.keys():
-        name = min(state.keys() ^ expected.keys())
-        which = "lacks" if name in expected else "has the unknown"
-        raise RunDirectoryError(
-            f"{path}: {which} tensor {name!r:.80}, going by the model's settings; {advice}"
-        )
-    for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            raise RunDirectoryError(
-                f"{path}: {name} is of shape {tuple(tensor.shape)}, but the model's settings say "
-                f"{tuple(expected[name].shape)}; {advice}"
-            )
-        # A float of a byte is none of ours; torch cannot even tell whether it is finite.
-        if not tensor.is_floating_point() or tensor.element_size() < 2:
-            raise RunDirectoryError(f"{path}: {name} is of type {tensor.dtype}; {advice}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise RunDirectoryError(
-                f"{path}: {name} holds values that are not finite, as after a run that diverged; "
-                "train again"
-            )

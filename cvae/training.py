@@ -8,8 +8,7 @@ uninterrupted one to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from cvae.batches import PairBatch, TrainingRows, length_buckets
 from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
-from cvae.model import ConditionalVAE, Gaussian
+from cvae.model import ConditionalVAE, Gaussian, misfit
 from cvae.schedules import Schedule
 
 _DEALT_STEPS: Final = 4
@@ -77,8 +76,6 @@ class TrainingSettings:
     Attributes:
         epochs: passes over the training words.
         batch_size: pairs a step.
-        matmul_precision: of the networks' float32 products while they train: highest, high or
-            medium, as in ``torch.set_float32_matmul_precision``.
         pairs: same or cross, see ``TrainingRows.epoch``.
         hallucination_share: share of pairs with a made-up stem.
         character_dropout: probability that a decoder input is hidden.
@@ -98,7 +95,6 @@ class TrainingSettings:
 
     epochs: int
     batch_size: int
-    matmul_precision: Literal["highest", "high", "medium"]
     pairs: Literal["same", "cross"]
     hallucination_share: float
     character_dropout: float
@@ -137,21 +133,6 @@ def learning_rate_factor(schedule: str, progress: float) -> float:
     if progress < rise:
         return 0.04 + 0.96 * progress / rise
     return (1.0 - progress) / (1.0 - rise)
-
-
-@contextmanager
-def _matmul_precision(name: str) -> Iterator[None]:
-    """How exactly float32 matrices are multiplied within, as torch names it; then as before.
-
-    The networks bear less than float32. Who owns a point of the prior does not: scores of many
-    rows are compared there that differ little.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(name)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class Trainer:
@@ -269,26 +250,25 @@ class Trainer:
             self._prepare_upper_level(progress, generator)
 
         coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
-        with _matmul_precision(settings.matmul_precision):
-            codes = self.model.encode(
-                source.symbols, source.lengths, batch.source_tense.to(self.device)
-            )
-            code = codes.sample(generator)
-            kl = kl_per_unit(codes)
-            if two_level:
-                losses = settings.word_kl_weight * kl.sum(dim=1).mean()
-            else:
-                losses = self._kl_penalty(kl, progress)
-            reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
-            losses = losses + reconstruction
-            if coverage:
-                z, tense, symbols = self._coverage_draws(coverage, generator)
-                code = self.model.code_of_latent(z)
-                covered = self._reconstruction(code, tense, symbols, generator)
-                losses = losses + settings.coverage_weight * covered
-            kl_nats = float(kl.detach().sum(dim=1).mean())
-            self._check(float(losses.detach()), kl_nats)
-            self._update(losses, progress)
+        codes = self.model.encode(
+            source.symbols, source.lengths, batch.source_tense.to(self.device)
+        )
+        code = codes.sample(generator)
+        kl = kl_per_unit(codes)
+        if two_level:
+            losses = settings.word_kl_weight * kl.sum(dim=1).mean()
+        else:
+            losses = self._kl_penalty(kl, progress)
+        reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
+        losses = losses + reconstruction
+        if coverage:
+            z, tense, symbols = self._coverage_draws(coverage, generator)
+            code = self.model.code_of_latent(z)
+            covered = self._reconstruction(code, tense, symbols, generator)
+            losses = losses + settings.coverage_weight * covered
+        kl_nats = float(kl.detach().sum(dim=1).mean())
+        self._check(float(losses.detach()), kl_nats)
+        self._update(losses, progress)
         if two_level:
             kl_nats = self._train_upper_level(batch.rows, progress, generator)
         self.step += 1
@@ -372,7 +352,6 @@ class Trainer:
         owners = self.partition.owners(z, balance=False)
         return code_nll(self.model.prior.generate_standardised(z), self._codes[owners]).mean()
 
-    @_matmul_precision("highest")
     def _coverage_draws(
         self, draws: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -545,14 +524,9 @@ class Trainer:
         found = {
             name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))
         }
-        for name in sorted(found ^ expected.keys()):
-            raise StateError(f"{'lacks' if name in expected else 'has the unknown'} tensor {name}")
-        for name, like in expected.items():
-            value = tensors[name]
-            if value.shape != like.shape or value.dtype != like.dtype:
-                raise StateError(f"{name} is {value.dtype} {tuple(value.shape)}")
-            if not name.startswith("optimizer.") and not bool(torch.isfinite(value).all()):
-                raise StateError(f"{name} is not finite")
+        fault = misfit({name: tensors[name] for name in found}, expected, infinite="optimizer.")
+        if fault:
+            raise StateError(fault)
         epoch, step = counters.get("epoch"), counters.get("step")
         if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
             raise StateError(f"epoch is {epoch!r:.40}")

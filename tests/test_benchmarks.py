@@ -65,6 +65,25 @@ def test_evaluation(tmp_path: Path) -> None:
             ordered(row[key])
 
 
+def test_threads(tmp_path: Path) -> None:
+    result, printed = toy("threads", tmp_path)
+    assert len(result["rows"]) == 4
+    for row in result["rows"]:
+        ordered(row["alone_seconds"])
+        ordered(row["beside_seconds"])
+    assert "| sleep at once | " in printed
+
+
+def test_profile_epoch(tmp_path: Path) -> None:
+    result, printed = toy("profile_epoch", tmp_path)
+    assert [row["epoch"] for row in result["rows"]] == ["one word a step", "default"]
+    for row in result["rows"]:
+        assert 0.0 < row["share_in_operations"] <= 1.0
+        shares = [each["share"] for each in row["operations"]]
+        assert shares == sorted(shares, reverse=True) and sum(shares) <= row["share_in_operations"]
+    assert "default: operation" in printed
+
+
 def test_throughput(tmp_path: Path) -> None:
     result, printed = toy("throughput", tmp_path)
     assert [row["networks"] for row in result["epochs"]] == ["report", "one level"]

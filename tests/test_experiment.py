@@ -218,3 +218,19 @@ def test_a_saved_model_says_the_same_again(words: list[str], tmp_path: Path) -> 
     ]
     predicted = evaluation.convert(model, asked, torch.device("cpu"))
     assert predicted == list(conversions["prediction"])
+
+
+def test_too_large_a_run_says_what_to_make_smaller(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "train_epoch", lambda _: torch.empty(10**15))
+    with pytest.raises(experiment.OutOfMemory, match="training.coverage_draws.* smaller"):
+        experiment.run(compose(*words), tmp_path / "run", [])
+
+
+def test_other_errors_of_torch_stay_what_they_are(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "train_epoch", lambda _: torch.empty(2) @ torch.empty(3))
+    with pytest.raises(RuntimeError, match="size"):
+        experiment.run(compose(*words), tmp_path / "run", [])
