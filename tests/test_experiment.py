@@ -207,6 +207,20 @@ def test_cuda_without_a_card_is_refused(words: list[str], tmp_path: Path) -> Non
         experiment.run(compose(*words, "device=cuda"), tmp_path / "run", [])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("model", ["default", "single", "report"])
+def test_a_run_on_cuda_learns_what_it_learns_on_the_cpu(
+    words: list[str], tmp_path: Path, model: str
+) -> None:
+    losses = {}
+    for device in ("cpu", "cuda"):
+        config = compose(*words, f"model={model}", f"device={device}")
+        experiment.run(config, tmp_path / device, [])
+        assert result_of(tmp_path / device)["status"] == "complete"
+        losses[device] = list(pd.read_csv(tmp_path / device / "epochs.csv")["cross_entropy"])
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2)
+
+
 def test_a_saved_model_says_the_same_again(words: list[str], tmp_path: Path) -> None:
     experiment.run(compose(*words), tmp_path / "run", [])
     model = RunDirectory(tmp_path / "run").load_model()
