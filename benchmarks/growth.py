@@ -167,7 +167,9 @@ def measure(toy: bool, picture: Path | None) -> dict[str, Any]:
 def draw(result: dict[str, Any], path: Path) -> None:
     """A panel for every axis and one for the memory, as PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+    plain = FuncFormatter(lambda value, _: f"{value:,.10g}")
     figure = Figure(figsize=(11, 6.4), layout="constrained")
     panels = figure.subplots(2, 3).flat
     for panel, axis in zip(panels, result["axes"], strict=False):
@@ -182,8 +184,16 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set_title(
             f"exponent {axis['exponent']:.2f} ± {axis['standard_error']:.2f}", fontsize=10
         )
+        # A span of ten at least: what does not grow shall look it.
+        centre = (min(middle) * max(middle)) ** 0.5
+        reach = max(10.0, 2.0 * max(middle) / min(middle)) ** 0.5
+        panel.set_ylim(centre / reach, centre * reach)
+        panel.xaxis.set_major_locator(FixedLocator(sizes))
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        for side in (panel.xaxis, panel.yaxis):
+            side.set_minor_locator(NullLocator())
+            side.set_major_formatter(plain)
         panel.grid(True, alpha=0.25)
-        panel.minorticks_off()
     panel = figure.axes[5]
     megabytes = result["memory"]["megabytes"]
     panel.plot(range(1, len(megabytes) + 1), megabytes)
