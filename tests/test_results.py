@@ -81,7 +81,7 @@ def test_overridden_keys_are_typed_columns(frame: pd.DataFrame) -> None:
         "model.two_level",
         "anneal.cycle_count",
     ]
-    assert frame["anneal"].dtype == "str"
+    assert pd.api.types.is_string_dtype(frame["anneal"])
     assert frame["model.latent_size"].dtype == "int64"
     assert frame["optim.encoder_lr"].dtype == "float64"
     assert frame["model.two_level"].dtype == "bool"
