@@ -28,8 +28,7 @@ def measure(toy: bool) -> dict[str, Any]:
     """Seconds of epochs and evaluations, of an untrained and of a slightly trained model."""
     overrides = ["debug=smoke"] if toy else []
     verbs, repeats, warm_up = (20, 2, 1) if toy else (None, 5, 6)
-    # All parts learn from the start: an epoch then takes what a late one takes.
-    overrides += [f"training.{phase}_start=0" for phase in ("prior", "partition", "coverage")]
+    overrides += project.LATE
     rows = []
     for learned in (0, warm_up):
         made = project.setup(overrides, verbs=verbs)

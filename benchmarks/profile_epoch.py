@@ -22,7 +22,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 SHOWN = 10
-LATE = [f"training.{phase}_start=0" for phase in ("prior", "partition", "coverage")]
 
 
 def measure(toy: bool) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def measure(toy: bool) -> dict[str, Any]:
     rows = []
     for name, overrides, verbs in (
         ("one word a step", ["experiment=report", *smoke], 2 if toy else 50),
-        ("default", [*smoke, *LATE], 20 if toy else None),
+        ("default", [*smoke, *project.LATE], 20 if toy else None),
     ):
         made = project.setup(overrides, verbs=verbs)
         made.trainer.train_epoch()

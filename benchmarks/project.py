@@ -24,6 +24,8 @@ from cvae.run import config_directory
 from cvae.training import Trainer
 
 CPU = torch.device("cpu")
+LATE = [f"training.{phase}_start=0" for phase in ("prior", "partition", "coverage")]
+"""All parts learn from the start: an epoch then takes what a late one takes."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import measuring, project
 overrides, toy = json.loads(sys.argv[2])
-made = project.setup(overrides, verbs=20 if toy else None)
+made = project.setup([*overrides, *project.LATE], verbs=20 if toy else None)
 print(json.dumps(measuring.alternate([made.trainer.train_epoch], 2 if toy else 5)[0]))
 """
 
@@ -52,7 +52,6 @@ def busy_core() -> Iterator[None]:
 def epochs(way: dict[str, str], toy: bool) -> dict[str, float]:
     """Seconds of an epoch in a fresh process whose threads wait in this way."""
     overrides = ["debug=smoke"] if toy else []
-    overrides += [f"training.{phase}_start=0" for phase in ("prior", "partition", "coverage")]
     environment = measuring.fresh_environment()
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         environment.pop(name, None)
