@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
 from ._progress import ResultsFile, best_of, trial_line, write_whole
+from ._settings import check_sweeper
 from ._space import Grid, Space, make_space, quoted, spaced
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage
@@ -51,6 +53,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     """The stock plugin's reading of the config, with a loop of its own."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        check_sweeper(settings)
         parameters = inspect.signature(stock.OptunaSweeperImpl.__init__).parameters
         super().__init__(**{key: settings[key] for key in parameters if key in settings})
         self.settings = settings
@@ -123,7 +126,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
         if target.rpartition(".")[2] != "GridSampler":
             return None
-        points = max(2, int(self.settings["grid_points"]))
+        points = int(self.settings["grid_points"])
 
         def values(kinds: Iterable[tuple[str, BaseDistribution]]) -> dict[str, list[Any]]:
             return {key: self._grid_values(kind, points) for key, kind in kinds}
@@ -500,8 +503,15 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
     if not storage.secrets:
         return []
     os.environ[_STORAGE_VARIABLE] = storage.url
-    raw = OmegaConf.to_yaml(config, resolve=False)
-    if not any(secret in raw for secret in storage.secrets):
+    settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    betraying = list(storage.traces)
+    if re.search(r"\$\{(?!oc\.env:)", settings["storage"]):
+        betraying += storage.secrets  # another key may hold it alone
+
+    def betrays(text: str) -> bool:
+        return any(piece in text for piece in betraying)
+
+    if not betrays(OmegaConf.to_yaml(config, resolve=False)):
         return []  # it came by ${oc.env:...}, which is saved as such
     reference = "${oc.env:" + _STORAGE_VARIABLE + "}"
     sweeper, overrides = config.hydra.sweeper, config.hydra.overrides
@@ -509,19 +519,15 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
     with read_write(sweeper), read_write(overrides), open_dict(sweeper), open_dict(overrides):
         sweeper.storage = reference
         overrides.hydra = [
-            f"hydra.sweeper.storage={reference}" if _holds(text, storage.secrets) else text
+            f"hydra.sweeper.storage={reference}" if betrays(text) else text
             for text in overrides.hydra
         ]
-    if _holds(OmegaConf.to_yaml(config, resolve=False), storage.secrets):
+    if betrays(OmegaConf.to_yaml(config, resolve=False)):
         raise SweepError(
             "the password of hydra.sweeper.storage stands in the application's config, which is "
             "saved with every trial; write ${oc.env:NAME} there and set the variable NAME"
         )
     return [f"hydra.sweeper.storage={reference}"]
-
-
-def _holds(text: str, secrets: Sequence[str]) -> bool:
-    return any(secret in text for secret in secrets)
 
 
 def _load_or_create(

@@ -12,6 +12,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,7 @@ class StudyStorage:
 
     def __init__(self, url: str | None, stopping: Callable[[], bool] = lambda: False) -> None:
         self._stopping = stopping
+        self._given = url or ""
         self._url = _parse(url)
         self._path: str | None = None
         if self._url is not None and self._url.get_backend_name() == "sqlite":
@@ -84,6 +86,14 @@ class StudyStorage:
         if self._url.password:
             found.append(str(self._url.password))
         return found
+
+    @property
+    def traces(self) -> list[str]:
+        """The pieces of the URL, as it was written, that hold its passwords."""
+        found = re.finditer(
+            r"(?<=://)[^:/@]*(:[^@]+@)|(?<=[?&])(\w*password\w*=[^&]+)", self._given, re.IGNORECASE
+        )
+        return [str(piece[1] or piece[2]) for piece in found]
 
     def explain(self, error: Exception) -> str:
         """What the database's driver said, on one line and without secrets."""

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from . import _config as _config
 from ._nursery import Ended, Nursery, Outcome, redirect_output
+from ._settings import LAUNCHER, check_ranges
 
 
 def usable_cores() -> int:
@@ -39,6 +40,7 @@ class LocalLauncher(Launcher):
         console: str | None = "console.log",
         grace: float = 5.0,
     ) -> None:
+        self.settings = {"n_jobs": n_jobs, "threads": threads, "grace": grace}
         self.n_jobs = n_jobs or usable_cores()
         self.threads = threads
         self.preload = list(preload)
@@ -50,6 +52,7 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Fork the nursery, now: later there are threads and database connections."""
+        check_ranges("hydra.launcher", self.settings, LAUNCHER)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config

@@ -34,8 +34,11 @@ class CvaeOptunaSweeper(Sweeper):
         """Called by Hydra with everything a sweep needs."""
         from ._loop import StudySweeper
 
-        self.sweeper = StudySweeper(self.settings)
-        self.sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        with _errors_as_one_line():
+            self.sweeper = StudySweeper(self.settings)
+            self.sweeper.setup(
+                hydra_context=hydra_context, task_function=task_function, config=config
+            )
 
     def sweep(self, arguments: list[str]) -> None:
         """Called by Hydra with the overrides of the command line."""

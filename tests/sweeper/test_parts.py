@@ -107,6 +107,7 @@ def test_secrets_are_found_and_not_shown() -> None:
     assert set(storage.secrets) == {"pa@ss", "other"}
     assert "pa" not in storage.shown.replace("password", "") and "other" not in storage.shown
     assert "pa%40ss" in storage.url and "other" in storage.url
+    assert storage.traces == [":pa%40ss@", "sslpassword=other"]
     assert StudyStorage("sqlite:///x.db").url == f"sqlite:///{Path.cwd() / 'x.db'}"
     assert not StudyStorage(None).persistent and not StudyStorage("sqlite://").persistent
 

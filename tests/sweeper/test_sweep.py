@@ -393,12 +393,65 @@ def test_another_configuration_is_refused(standin: Standin) -> None:
     assert len(standin.trials()) == 2
 
 
-def test_a_password_is_not_written_anywhere(standin: Standin) -> None:
-    secret = "s3cr3t-Passw0rd"
-    url = f"postgresql://nobody:{secret}@127.0.0.1:9/none"
+@pytest.mark.parametrize(
+    ("written", "secret"),
+    [
+        ("nobody:s3cr3t-Passw0rd@127.0.0.1:9/none", "s3cr3t-Passw0rd"),
+        ("nobody:s3cr3t%2FPassw0rd@127.0.0.1:9/none", "s3cr3t%2FPassw0rd"),
+        ("127.0.0.1:9/none?password=s3cr3t-Passw0rd", "s3cr3t-Passw0rd"),
+    ],
+)
+def test_a_password_is_not_written_anywhere(written: str, secret: str, standin: Standin) -> None:
+    url = f"postgresql://{written}"
     output = standin.run(
-        *SPACE, f"hydra.sweeper.storage={url}", "hydra.sweeper.storage_patience=0.1", code=2
-    )
-    assert secret not in output
-    for path in standin.directory.rglob("*"):
-        assert not path.is_file() or secret not in path.read_text(errors="replace")
+        *SPACE, f"'hydra.sweeper.storage=\"{url}\"'".strip("'"),
+        "hydra.sweeper.storage_patience=0.1", code=2,
+    )  # fmt: skip
+    assert "Connection refused" in output
+    for text in (secret, secret.replace("%2F", "/")):
+        assert text not in output
+        for path in standin.directory.rglob("*"):
+            assert not path.is_file() or text not in path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("password", ["p", "postgres", "memory", "0.0"])
+def test_a_password_from_the_environment_may_be_a_word_of_the_config(
+    password: str, standin: Standin
+) -> None:
+    output = standin.run(
+        *SPACE, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.storage_patience=0.1",
+        code=2, STUDY_URL=f"postgresql://nobody:{password}@127.0.0.1:9/none",
+    )  # fmt: skip
+    assert "Connection refused" in output
+    assert f":{password}@" not in output
+
+
+@pytest.mark.parametrize("value", ["postgresql://me:geheim@127.0.0.1:9/none", "geheim"])
+def test_a_password_in_the_applications_config_is_refused(value: str, standin: Standin) -> None:
+    storage = "${secret}" if ":" in value else "postgresql://me:${secret}@127.0.0.1:9/none"
+    output = standin.run(*SPACE, f'+secret="{value}"', f'hydra.sweeper.storage="{storage}"', code=2)
+    assert "stands in the application's config" in output and "oc.env:NAME" in output
+
+
+# --- settings that make no sense -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("hydra.sweeper.n_trials=-4", "hydra.sweeper.n_trials is -4; allowed: at least 1"),
+        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs is 0; allowed: at least 1"),
+        ("hydra.sweeper.max_failure_rate=2", "max_failure_rate is 2.0; allowed: 0 to 1"),
+        ("hydra.sweeper.grid_points=1", "grid_points is 1; allowed: at least 2"),
+        ("hydra.sweeper.storage_patience=nan", "storage_patience is nan; allowed: at least 0"),
+        ("hydra.sweeper.heartbeat_timeout=10", "at least twice the heartbeat, which is 30.0"),
+        ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs is 0; allowed: at least 1"),
+        ("hydra.launcher.threads=-1", "hydra.launcher.threads is -1; allowed: at least 0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_line(
+    override: str, words: str, standin: Standin
+) -> None:
+    output = standin.run(*SPACE, override, code=2)
+    assert words in output and output.count("\n") == 1
+    assert not list(standin.directory.rglob("*.db"))
