@@ -13,11 +13,9 @@ if __name__ == "__main__":
     # The imports below take most of a second.
     terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
 
-import difflib
 import errno
 import logging
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cvae import command_line
 from cvae import config as config_rules
-
-# Holds the database's URL and password; named in configs/storage/postgresql.yaml.
-_STORAGE_VARIABLE = "CVAE_STORAGE_URL"
 
 _LONGEST_LINE = 1000
 
@@ -71,13 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What cannot be logged, on a full disk, shall not bury the line that says so in tracebacks.
     logging.raiseExceptions = False
     try:
-        _check_before_start(sys.argv[1:])
+        sys.argv[1:] = _check_before_start(sys.argv[1:])
         terminal.interrupt_raises()
         _hydra_main()
     except config_rules.ConfigError as error:
         return _complain("\n".join(error.faults))
     except (HydraException, OmegaConfBaseException) as error:
-        return _complain(_one_line(error))
+        return _complain(command_line.explained(error, config_directory()))
     except KeyboardInterrupt as error:
         where = f" with hydra.run.dir={error}" if str(error) else ""
         print(f"Interrupted. The same command goes on{where}", file=sys.stderr)
@@ -135,44 +131,46 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def _check_before_start(arguments: Sequence[str]) -> None:
+def _check_before_start(arguments: Sequence[str]) -> list[str]:
     """Compose and check the config of a single run before Hydra makes its directory.
 
-    Of a search only what is the same in all trials is composed, to see that it can be read.
+    Of a search only what is the same in all trials is composed, to see that it can be read. Returns
+    the arguments in the order that Hydra wants.
     """
-    from hydra._internal.utils import get_args_parser
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    known, _ = get_args_parser().parse_known_args(list(arguments))
+    known = command_line.parsed(arguments)
+    ordered = command_line.in_hydras_order(arguments, known.overrides)
     special = (known.help, known.hydra_help, known.cfg, known.info)
     if known.config_name or known.config_dir or any(special):
-        return
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-        try:
-            overrides = known.overrides
-            if known.multirun:
-                parsed = OverridesParser.create().parse_overrides(overrides)
-                overrides = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+        return ordered
+    try:
+        overrides = command_line.check_overrides(known.overrides)
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
             composed = hydra.compose(
-                "config", overrides=overrides, return_hydra_config=not known.multirun
+                "config",
+                overrides=overrides if known.multirun else known.overrides,
+                return_hydra_config=not known.multirun,
             )
-        except (HydraException, OmegaConfBaseException):
-            if known.multirun:
-                return  # it may hang on what is searched; Hydra will say
-            raise
-        except Exception as error:
-            # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
-            raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
-        if known.multirun:
-            return
-        ours = [str(key) for key in composed if key != "hydra"]
-        settings = _resolved(OmegaConf.masked_copy(composed, ours))
-        config_rules.check(settings)
-        directory = Path(composed.hydra.run.dir)
+    except (config_rules.ConfigError, OmegaConfBaseException, HydraException) as error:
+        if known.multirun and not isinstance(error, config_rules.ConfigError):
+            return ordered  # it may hang on what is searched; Hydra will say
+        raise
+    except Exception as error:
+        # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
+        raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
+    if known.multirun:
+        return ordered
+    ours = [str(key) for key in composed if key != "hydra"]
+    settings = _resolved(OmegaConf.masked_copy(composed, ours))
+    config_rules.check(settings)
+    directory = Path(composed.hydra.run.dir)
     if directory.is_dir():  # an interrupted run's, as a rule
         from cvae import experiment
 
         experiment.check_directory(settings, directory)
+    unused = command_line.only_for_a_search(composed, known.overrides)
+    if unused:
+        print(f"note: this is one run; with -m, {unused} begins a search", file=sys.stderr)
+    return ordered
 
 
 def _is_input_error(error: Exception) -> bool:
@@ -188,57 +186,6 @@ def _about_place(error: OSError) -> str:
         f"{place}{error.strerror or error}; choose a directory that can be written to with "
         "hydra.run.dir=DIRECTORY (hydra.sweep.dir with -m)"
     )
-
-
-def _one_line(error: Exception) -> str:
-    """Hydra's message on one line, with the nearest key where a key is unknown."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines)
-    if text.startswith("Could not override '"):
-        key = text.split("'")[1]
-        near = difflib.get_close_matches(key, _known_keys(), n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"known: {', '.join(config_rules.GROUPS)}, ..."
-        )
-        return f"{key}: there is no such key; {hint} (python -m cvae.run --cfg job shows all)"
-    variable = re.search(r"Environment variable '(\w+)' not found", text)
-    if variable and variable[1] == _STORAGE_VARIABLE:
-        return (
-            f"storage=postgresql needs the environment variable {_STORAGE_VARIABLE}; for example "
-            f"export {_STORAGE_VARIABLE}=postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE"
-        )
-    missing = re.match(
-        r"In '.*?': Could not find '(\S+)/(\S+)' Available options in '\S+': (.*)", text
-    )
-    if missing:
-        group, member = missing[1], missing[2]
-        names = missing[3].split(" Config search path")[0].split()
-        near = difflib.get_close_matches(member, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{group}={member}: there is no such member; {hint}allowed: {', '.join(names)}"
-    return text
-
-
-def _known_keys() -> list[str]:
-    keys = [
-        *config_rules.GROUPS,
-        *config_rules.SECTIONS,
-        *config_rules.TOP,
-        "experiment",
-        "base",
-        "change",
-        "debug",
-        "sweep",
-        "storage",
-    ]
-    keys += [f"{name}.{key}" for name, node in config_rules.SECTIONS.items() for key in node]
-    keys += [
-        f"{group}.{key}"
-        for group, members in config_rules.GROUPS.items()
-        for node in members.values()
-        for key in node
-    ]
-    return keys
 
 
 def _complain(message: str) -> int:

@@ -144,39 +144,6 @@ def test_a_missing_section_is_named() -> None:
             check(broken)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["aneal=cyclical"], "aneal: there is no such key; did you mean anneal?"),
-        (["anneal=cyclic"], "anneal=cyclic: there is no such member; did you mean cyclical?"),
-        (
-            ["training.epoch=3"],
-            "training.epoch: there is no such key; did you mean training.epochs?",
-        ),
-        (["model.latent_size=-1"], "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
-        (["cyclical"], "Error parsing override 'cyclical'"),
-        (
-            ["storage=postgres"],
-            "storage=postgres: there is no such member; did you mean postgresql?",
-        ),
-        (
-            ["-m", "storage=postgresql", "sweep=seeds"],
-            "storage=postgresql needs the environment variable CVAE_STORAGE_URL; for example exp",
-        ),
-    ],
-)
-def test_the_program_ends_with_one_line_and_leaves_nothing(
-    arguments: list[str], words: str, tmp_path: Path
-) -> None:
-    finished = python("-m", "cvae.run", *arguments, cwd=tmp_path)
-    assert finished.returncode == 2
-    assert finished.stdout == ""
-    assert finished.stderr.startswith("error: ")
-    assert words in finished.stderr
-    assert finished.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
 def sweeper_config(*overrides: str, resolve: bool = False) -> dict[str, Any]:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         config = hydra.compose("config", list(overrides), return_hydra_config=True)

@@ -95,6 +95,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     # --- before the first trial -----------------------------------------------------------
 
     def _prepare(self, arguments: list[str], directory: Path) -> None:
+        self.directions = self._read_directions()
         self.space = self._read_space(arguments)
         grid = self._read_grid()
         self._check_composition()
@@ -109,6 +110,16 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.book = Book(study, self.study_storage, this_process(), limits, grid)
         self.results = ResultsFile(directory / "optimization_results.yaml", study)
         self._announce(study)
+
+    def _read_directions(self) -> list[str]:
+        directions = [str(direction) for direction in self._get_directions()]
+        for direction in directions:
+            if direction not in ("minimize", "maximize"):
+                raise SweepError(
+                    f"hydra.sweeper.direction is {direction}; allowed: minimize, maximize, or a "
+                    "list of them"
+                )
+        return directions
 
     def _read_space(self, arguments: list[str]) -> Space:
         self._process_searchspace_config()
@@ -152,18 +163,17 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def _open_study(self) -> optuna.study.Study:
         name = self.study_name or str(self.cfg.hydra.job.name)
-        directions = self._get_directions()
         identity = identity_of(
             self.cfg,
             self.space,
-            directions,
+            self.directions,
             self.cfg.hydra.sweeper.custom_search_space,
             list(self.settings["identity_ignore"] or []),
         )
         # Two workers that start at once would otherwise both create the tables.
         with self.study_storage.lock("open"):
             storage = self.study_storage.open()
-            study = _load_or_create(name, storage, directions)
+            study = _load_or_create(name, storage, self.directions)
             check_identity(study, identity)
             worker = self._number_worker(study)
         study.sampler = self._build_sampler(len(study.get_trials(deepcopy=False)), worker)

@@ -52,5 +52,5 @@ def _errors_as_one_line() -> Iterator[None]:
     try:
         yield
     except SweepError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.code) from error

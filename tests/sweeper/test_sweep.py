@@ -445,6 +445,7 @@ def test_a_password_in_the_applications_config_is_refused(value: str, standin: S
         ("hydra.sweeper.grid_points=1", "grid_points is 1; allowed: at least 2"),
         ("hydra.sweeper.storage_patience=nan", "storage_patience is nan; allowed: at least 0"),
         ("hydra.sweeper.heartbeat_timeout=10", "at least twice the heartbeat, which is 30.0"),
+        ("hydra.sweeper.direction=max", "direction is max; allowed: minimize, maximize, or a list"),
         ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs is 0; allowed: at least 1"),
         ("hydra.launcher.threads=-1", "hydra.launcher.threads is -1; allowed: at least 0"),
     ],

@@ -1,0 +1,175 @@
+"""The command line of ``cvae.run`` as Hydra reads it, and in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from cvae.config import GROUPS, SECTIONS, TOP, ConfigError
+
+# Holds the database's URL and password; named in configs/storage/postgresql.yaml.
+_STORAGE_VARIABLE: Final = "CVAE_STORAGE_URL"
+
+# Launchers that Hydra knows only where their package is installed: the extra that installs it.
+_EXTRAS: Final = {
+    "joblib": "joblib",
+    "ray": "ray",
+    "submitit_slurm": "slurm",
+    "submitit_local": "slurm",
+}
+
+# What only a search looks at.
+_OF_A_SEARCH: Final = (
+    "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "storage",
+)  # fmt: skip
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's options and overrides, in any order; raises ``ConfigError``.
+
+    Hydra alone takes no option behind an override, and answers a wrong one with all that it knows.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError([f"{message}; --help and --hydra-help list what there is"])
+
+    parser.error = refuse  # type: ignore[method-assign]
+    known, unknown = parser.parse_known_intermixed_args(list(arguments))
+    for option in unknown:
+        text = option.lstrip("-")
+        hint = f"write {text}" if "=" in text else "--help and --hydra-help list what there is"
+        raise ConfigError([f"{option}: there is no such option; {hint}"])
+    return known
+
+
+def in_hydras_order(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """The options first, for Hydra."""
+    return [*(text for text in arguments if text not in overrides), *overrides]
+
+
+def check_overrides(overrides: Sequence[str]) -> list[str]:
+    """Raise ``ConfigError`` at an override that cannot be read; those that search nothing."""
+    parser = OverridesParser.create()
+    single = []
+    for override in overrides:
+        try:
+            read = parser.parse_override(override)
+        except HydraException as error:
+            raise ConfigError([_unreadable(override)]) from error
+        if not read.is_sweep_override():
+            single.append(override)
+    return single
+
+
+def _unreadable(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        return (
+            f"{override!r} is no override; write GROUP=MEMBER or KEY=VALUE, without spaces around ="
+        )
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        f"{key}: the value {value!r} cannot be read; a text with more than letters, digits and "
+        f"a few signs goes in quotes twice: '{key}=\"{escaped}\"'"
+    )
+
+
+def only_for_a_search(composed: DictConfig, overrides: Sequence[str]) -> str | None:
+    """What was asked for that a single run does not look at, or None."""
+    choices = composed.hydra.runtime.choices
+    if choices.sweep == "base":
+        return f"experiment={choices.experiment}"
+    if choices.sweep != "default":
+        return f"sweep={choices.sweep}"
+    return next((text for text in overrides if text.lstrip("+").startswith(_OF_A_SEARCH)), None)
+
+
+def explained(error: Exception, config_directory: Path) -> str:
+    """Hydra's message on one line, with what is allowed and what may have been meant."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if found := re.match(r"Could not override '(.+?)'", text):
+        return f"{found[1]}: {_no_such_key(found[1], config_directory)}"
+    if found := re.match(r"Error merging override (\S+)$", text):
+        cause = str(error.__cause__).strip().splitlines()
+        return f"{found[1]}: {cause[0] if cause else 'the value does not fit'}"
+    if found := re.match(r"Ambiguous value for argument '(.*?)'", text):
+        return (
+            f"{found[1]}: one run takes one value; -m runs each of them "
+            "(a single text with commas goes in quotes)"
+        )
+    variable = re.search(r"Environment variable '(\w+)' not found", text)
+    if variable and variable[1] == _STORAGE_VARIABLE:
+        return (
+            f"storage=postgresql needs the environment variable {_STORAGE_VARIABLE}; for example "
+            f"export {_STORAGE_VARIABLE}=postgresql+psycopg2://USER:PASSWORD@HOST/DATABASE"
+        )
+    if found := re.match(
+        r"In '.*?': Could not find '(\S+)/(\S*)' Available options in '\S+': (.*)", text
+    ):
+        return _no_such_member(found[1], found[2], found[3].split(" Config search path")[0].split())
+    return text
+
+
+def _no_such_member(group: str, member: str, names: Sequence[str]) -> str:
+    if group == "hydra/launcher" and member in _EXTRAS:
+        return (
+            f"{group}={member}: its package is not installed; "
+            f"pip install -e '.[{_EXTRAS[member]}]' -c constraints.txt"
+        )
+    near = difflib.get_close_matches(member, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{group}={member}: there is no such member; {hint}allowed: {', '.join(names)}"
+
+
+def _no_such_key(key: str, config_directory: Path) -> str:
+    group, _, name = key.partition(".")
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory)):
+        if group in GROUPS:
+            members = sorted(path.stem for path in (config_directory / group).glob("*.yaml"))
+            having = [
+                f"{group}={member}"
+                for member in members
+                if name in hydra.compose("config", [f"{group}={member}"])[group].keys()  # noqa: SIM118
+            ]
+            if having:
+                return f"the chosen {group} has no such key; it is one of {' and '.join(having)}"
+        known = list(_hydras_keys() if group == "hydra" else _own_keys())
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(GROUPS)}, ..."
+    shows = "hydra" if group == "hydra" else "job"
+    return f"there is no such key; {hint} (python -m cvae.run --cfg {shows} shows all)"
+
+
+def _own_keys() -> Iterator[str]:
+    yield from (*GROUPS, *SECTIONS, *TOP)
+    yield from ("experiment", "base", "change", "debug", "sweep", "storage")
+    for section, node in SECTIONS.items():
+        yield from (f"{section}.{key}" for key in node)
+    for group, members in GROUPS.items():
+        yield from (f"{group}.{key}" for node in members.values() for key in node)
+
+
+def _hydras_keys() -> Iterator[str]:
+    composed = hydra.compose("config", return_hydra_config=True)
+    node = OmegaConf.to_container(composed.hydra, resolve=False)
+    assert isinstance(node, dict)
+    yield from _dotted("hydra", node)
+
+
+def _dotted(prefix: str, node: Mapping[Any, Any]) -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}.{key}"
+        if isinstance(value, dict):
+            yield from _dotted(f"{prefix}.{key}", value)
