@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     target = parse_tense("--to", options.to)
     source = None if options.source is None else parse_tense("--from", options.source)
+    if not options.words and not options.run_dir.exists():
+        raise InputError(f"{options.run_dir}: no such run directory; it stands before the words")
     words = check_words(options.words or _read_words(sys.stdin))
 
     from cvae.run_directory import RunDirectory, RunDirectoryError

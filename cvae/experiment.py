@@ -13,6 +13,7 @@ import platform
 import subprocess
 import textwrap
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,6 +113,20 @@ def run(
                 f"{directory}: the memory does not suffice for this run ({error}); make the sizes "
                 "of model, training.batch_size, training.coverage_draws or evaluation.draws smaller"
             ) from error
+
+
+def check_input(config: Mapping[str, Any]) -> None:
+    """Refuse data that cannot be read or a device that is not there.
+
+    ``run`` does the same, but by then Hydra has made the run's directory.
+
+    Raises:
+        ConfigError, DataError: as ``run`` would.
+    """
+    _device(config["device"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run itself will say
+        load_dataset(config["data"])
 
 
 def check_directory(config: Mapping[str, Any], directory: Path) -> None:

@@ -162,10 +162,11 @@ def _check_before_start(arguments: Sequence[str]) -> list[str]:
     ours = [str(key) for key in composed if key != "hydra"]
     settings = _resolved(OmegaConf.masked_copy(composed, ours))
     config_rules.check(settings)
+    from cvae import experiment
+
+    experiment.check_input(settings)
     directory = Path(composed.hydra.run.dir)
     if directory.is_dir():  # an interrupted run's, as a rule
-        from cvae import experiment
-
         experiment.check_directory(settings, directory)
     unused = command_line.only_for_a_search(composed, known.overrides)
     if unused:

@@ -111,6 +111,11 @@ def test_a_launcher_without_its_package_names_what_installs_it() -> None:
         (["aneal=cyclical"], "aneal: there is no such key; did you mean anneal?"),
         (["model.latent_size=-1"], "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         (["-M"], "-M: there is no such option"),
+        (["device=cuda"], "device is 'cuda', but torch finds no CUDA device here"),
+        (
+            ["data=files", "data.train_path=none.txt"],
+            "none.txt: cannot be read: No such file or directory",
+        ),
         (["-m", "sweep=aneal"], "sweep=aneal: there is no such member; did you mean anneal?"),
         (["sweep=seeds", "-m", "hydra.sweeper.n_trials=0"], "n_trials is 0; allowed: at least 1"),
         (

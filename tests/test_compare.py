@@ -98,7 +98,10 @@ def test_writes_csv_parquet_and_html(sweep: Path, tmp_path: Path) -> None:
     [
         (["missing"], "cvae.compare: missing: no such directory"),
         (["."], "holds no run (a directory with result.json or .hydra)"),
-        (["{sweep}", "--by", "bleu5"], "no numeric column 'bleu5': choose from trial, objective"),
+        (
+            ["{sweep}", "--by", "bleu5"],
+            "no numeric column 'bleu5': did you mean bleu4? Choose from trial, objective",
+        ),
         (["{sweep}", "--by", "anneal"], "no numeric column 'anneal': choose from"),
         (
             ["{sweep}", "--csv", "no/such/x.csv"],

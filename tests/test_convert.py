@@ -210,6 +210,14 @@ def test_a_terminal_is_not_waited_for(
     assert "no words" in one_line(capsys)
 
 
+def test_a_forgotten_run_directory_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("walk\n"))
+    assert convert.main(["abandon", "--to", "past"]) == 2
+    assert "abandon: no such run directory; it stands before the words" in one_line(capsys)
+
+
 # --- The tense of a word -----------------------------------------------------------------------
 
 
