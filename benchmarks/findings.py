@@ -2,8 +2,8 @@
 
 It reads the studies of the report's claims, ``ablation`` and ``pareto``, and the single runs in
 directories named ``scores_*``, below the given directories. It fills tables and the yes or no of
-each claim between the documents' markers, and draws docs/figures/. A study without a run says so
-in its table's place. The words around the markers are written by hand.
+each claim between the documents' markers, and draws docs/figures/. What no run is found of stays as
+it is. The words around the markers are written by hand.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -241,8 +241,6 @@ def _curves(runs: Runs, claim: Claim) -> Runs:
 
 def claim_block(name: str, runs: Runs, figure: str) -> str:
     """The table of one study, its yes or no for each base, and its figure."""
-    if runs.empty:
-        return f"Not run yet: `python -m cvae.run -m experiment={name}`."
     claim = CLAIMS[name]
     curves = _curves(runs, claim)
     runs = runs.assign(variant=variants(runs, claim.keys))
@@ -318,8 +316,6 @@ ABLATION: Final = {
 
 def ablation_block(runs: Runs) -> str:
     """A row for each change of the default, the unchanged one first."""
-    if runs.empty:
-        return "Not run yet: `python -m cvae.run -m experiment=ablation`."
     changes = list(dict.fromkeys(["none", *sorted(runs["change"].dropna())]))
     rows = []
     for change in changes:
@@ -343,8 +339,6 @@ PROTOCOL: Final = {
 
 def protocol_block(runs: Runs) -> str:
     """The report's protocol: the ten conversions and the prior draws of every ``scores_*``."""
-    if runs.empty:
-        return "Not run yet."
     rows = []
     for (data, name), part in runs.groupby(["data", "study"]):
         train = load_table(data).train
@@ -382,8 +376,6 @@ def scores_block(runs: Runs) -> str:
 
 def pareto_block(runs: Runs) -> str:
     """The runs of the study ``pareto`` that no other beats in both scores."""
-    if runs.empty:
-        return "Not run yet: `python -m cvae.run -m sweep=pareto`."
     front = results.pareto(runs)
     shown = ["trial", "objective_bleu4", "objective_gaussian_score", "dev_exact_match_regular"]
     shown += [key for key in results.varied(runs) if key != "seed"]
@@ -433,26 +425,26 @@ def main(arguments: list[str] | None = None) -> int:
     # A run outside of a study goes by the directory it stands in.
     study = runs["study"].fillna(runs["run"].map(lambda path: Path(path).parent.name))
     runs = runs.assign(study=study)
-    blocks = {}
+    figures = options.documents / "figures"
+    claims = {}
     for name in CLAIMS:
         part = runs[study == name]
-        figure = f"figures/{name}.png"
         if len(part):
-            draw(name, part, options.documents / figure)
-        blocks[name] = claim_block(name, part, figure)
-    _fill(options.documents / "findings.md", blocks)
+            draw(name, part, figures / f"{name}.png")
+            claims[name] = claim_block(name, part, f"figures/{name}.png")
+    _fill(options.documents / "findings.md", claims, CLAIMS)
+    tables = {}
     scores = runs[study.str.startswith("scores_") & (runs["status"] == "complete")]
-    scores = scores.assign(data=[_data(path) for path in scores["run"]])
-    pareto = runs[study == "pareto"]
+    if len(scores):
+        scores = scores.assign(data=[_data(path) for path in scores["run"]])
+        tables |= {"protocol": protocol_block(scores), "scores": scores_block(scores)}
+    ablation, pareto = runs[study == "ablation"], runs[study == "pareto"]
+    if len(ablation):
+        tables["ablation"] = ablation_block(ablation)
     if len(pareto):
-        draw_pareto(pareto, options.documents / "figures" / "pareto.png")
-    tables = {
-        "protocol": protocol_block(scores),
-        "scores": scores_block(scores),
-        "ablation": ablation_block(runs[study == "ablation"]),
-        "pareto": pareto_block(pareto),
-    }
-    _fill(options.documents / "scores.md", tables)
+        draw_pareto(pareto, figures / "pareto.png")
+        tables["pareto"] = pareto_block(pareto)
+    _fill(options.documents / "scores.md", tables, ("protocol", "scores", "ablation", "pareto"))
     return 0
 
 
@@ -461,8 +453,13 @@ def _data(run: str) -> str:
     return str(json.loads(Path(run, "result.json").read_text())["config"]["data"]["name"])
 
 
-def _fill(document: Path, blocks: dict[str, str]) -> None:
-    document.write_text(filled(document.read_text(), blocks))
+def _fill(document: Path, blocks: dict[str, str], names: Iterable[str]) -> None:
+    if blocks:
+        document.write_text(filled(document.read_text(), blocks))
+        print(f"{document}: filled {', '.join(blocks)}")
+    left = [name for name in names if name not in blocks]
+    if left:
+        print(f"{document}: no runs of {', '.join(left)}: left as it was")
 
 
 if __name__ == "__main__":
