@@ -134,8 +134,8 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 def _check_before_start(arguments: Sequence[str]) -> list[str]:
     """Compose and check the config of a single run before Hydra makes its directory.
 
-    Of a search only what is the same in all trials is composed, to see that it can be read. Returns
-    the arguments in the order that Hydra wants.
+    Of a search only what is the same in all trials is composed and checked. Returns the arguments
+    in the order that Hydra wants.
     """
     known = command_line.parsed(arguments)
     ordered = command_line.in_hydras_order(arguments, known.overrides)
@@ -150,18 +150,29 @@ def _check_before_start(arguments: Sequence[str]) -> list[str]:
                 overrides=overrides if known.multirun else known.overrides,
                 return_hydra_config=not known.multirun,
             )
-    except (config_rules.ConfigError, OmegaConfBaseException, HydraException) as error:
-        if known.multirun and not isinstance(error, config_rules.ConfigError):
+    except (HydraException, OmegaConfBaseException):
+        if known.multirun:
             return ordered  # it may hang on what is searched; Hydra will say
+        raise
+    except config_rules.ConfigError:
         raise
     except Exception as error:
         # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
         raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
-    if known.multirun:
-        return ordered
     ours = [str(key) for key in composed if key != "hydra"]
     settings = _resolved(OmegaConf.masked_copy(composed, ours))
-    config_rules.check(settings)
+    try:
+        config_rules.check(settings)
+    except config_rules.ConfigError as error:
+        if not known.multirun:
+            raise
+        # What else is missing or does not fit may come with what is searched.
+        given = {text.partition("=")[0].lstrip("+") for text in overrides}
+        faults = [fault for fault in error.faults if fault.split()[0] in given]
+        if faults:
+            raise config_rules.ConfigError(faults) from None
+    if known.multirun:
+        return ordered
     from cvae import experiment
 
     experiment.check_input(settings)

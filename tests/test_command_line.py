@@ -43,6 +43,7 @@ def refusal(*arguments: str) -> str:
         ("model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         ("seed=1,2", "seed=1,2: one run takes one value; -m runs each of them"),
         ("seed=[1", "seed: the value '[1' cannot be read; a text with more than letters"),
+        ("-m seed=1,2 model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in"),
         ("hydra.sweeper.n_trials=x", "hydra.sweeper.n_trials=x: Value 'x' of type 'str' could not"),
     ],
 )
@@ -83,6 +84,9 @@ def test_options_may_stand_anywhere() -> None:
         (["experiment=best", "seed=1"], None),
         (["experiment=report", "hydra.run.dir=there"], None),
         (["-m", "sweep=anneal"], None),
+        # Not wrong: the rest comes with what is searched.
+        (["-m", "data=files", "data.train_path=a.txt,b.txt"], None),
+        (["-m", "anneal=delayed,cyclical", "anneal.start=0.2"], None),
         (["sweep=anneal", "--cfg", "job"], None),
     ],
 )

@@ -473,7 +473,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [60, 1], ids=["patient", "impatient"])
 def test_a_server_that_is_started_again(standin: Standin, patience: int) -> None:
     """A patient sweep goes on; an impatient one ends with one line, and its command continues."""
-    rounds, total = count(1, 5), count(8, 40)
+    rounds, total = count(1, 10), count(8, 60)
     draw = random.Random(patience)
     with postgresql() as server:
         environment = {"STUDY_URL": server.url}
