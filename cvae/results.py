@@ -29,9 +29,9 @@ import yaml
 from cvae import atomic
 
 STATUSES: Final = ("complete", "pruned", "diverged", "failed", "interrupted", "unreadable")
-"""What became of a run. The first four are written by the run itself; ``interrupted`` means
-that there is no ``result.json`` (the run was killed or still goes on), ``unreadable`` that
-there is one but it cannot be read."""
+"""What became of a run. The first three are written by the run itself, ``failed`` by the search
+whose trial it was, into ``failure.json``; ``interrupted`` means that there is neither (the run was
+killed or still goes on), ``unreadable`` that there is one but it cannot be read."""
 
 LOWER_IS_BETTER: Final = frozenset(
     {"cross_entropy", "edit_distance", "nll", "reconstruction", "seconds"}
@@ -158,19 +158,22 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _read_run(directory: Path) -> _Run:
+    name = "result.json"
+    if not os.path.lexists(directory / name) and os.path.lexists(directory / "failure.json"):
+        name = "failure.json"
     try:
-        run = _run_from_result(directory, json.loads(read_text(directory / "result.json")))
+        run = _run_from_result(directory, json.loads(read_text(directory / name)))
     except FileNotFoundError:
         run = _Run(directory, reason="no result.json: the run was killed, or still goes on")
     except _ShapeError as error:
-        run = _Run(directory, "unreadable", f"result.json {error}")
+        run = _Run(directory, "unreadable", f"{name} {error}")
     except RecursionError:
-        run = _Run(directory, "unreadable", "result.json is nested too deeply")
+        run = _Run(directory, "unreadable", f"{name} is nested too deeply")
     except json.JSONDecodeError as error:
-        run = _Run(directory, "unreadable", f"result.json is no JSON: {error}")
+        run = _Run(directory, "unreadable", f"{name} is no JSON: {error}")
     except (OSError, ValueError, OverflowError) as error:
-        run = _Run(directory, "unreadable", f"result.json cannot be read: {error}")
-    if run.status in ("interrupted", "unreadable"):
+        run = _Run(directory, "unreadable", f"{name} cannot be read: {error}")
+    if not run.config:
         _fill_from_hydra(run)
     run.assigned = _assignments(run.overrides)
     if run.number is None and (match := re.fullmatch(r"(?:trial_)?(\d{1,18})", directory.name)):
@@ -200,11 +203,11 @@ def _clean(text: str) -> str:
 
 
 class _ShapeError(ValueError):
-    """``result.json`` is JSON, but not what a run writes."""
+    """The file is JSON, but not what a run or a search writes."""
 
 
 def _run_from_result(directory: Path, result: object) -> _Run:
-    """Return the run that ``result.json`` describes.
+    """Return the run that ``result.json`` or ``failure.json`` describes.
 
     Raises:
         _ShapeError: if a value has not the type that the run writes.

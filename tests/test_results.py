@@ -102,6 +102,24 @@ def test_killed_and_damaged_runs_keep_their_overrides_and_seed(
         assert math.isnan(row["objective"])
 
 
+def test_a_failed_trial_has_its_reason_and_its_configuration(tmp_path: Path) -> None:
+    given = {"anneal": "monotonic", "seed": 2}
+    failed = fabricate_run(
+        tmp_path / "trial_00004", given, status="failed", reason="no", study="s", number=4
+    )
+    assert not (failed / "result.json").exists()
+    row = results.load(tmp_path).iloc[0]
+    assert (row["status"], row["reason"], row["study"], row["trial"]) == ("failed", "no", "s", 4)
+    assert (row["anneal"], row["seed"]) == ("monotonic", 2)
+    (failed / "failure.json").write_text('{"status": "fai')
+    row = results.load(tmp_path).iloc[0]
+    assert row["status"] == "unreadable" and row["reason"].startswith("failure.json is no JSON")
+    # A result outweighs it: the run was repeated by hand.
+    shutil.copy(fabricate_run(tmp_path / "other") / "result.json", failed)
+    shutil.rmtree(tmp_path / "other")
+    assert results.load(tmp_path).iloc[0]["status"] == "complete"
+
+
 def test_keys_that_only_some_runs_override_are_filled_from_the_configuration(
     tmp_path: Path,
 ) -> None:

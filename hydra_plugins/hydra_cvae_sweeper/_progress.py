@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -86,6 +87,19 @@ class ResultsFile:
             "best_trial": best.number,
             "best_directory": best.user_attrs.get("directory"),
         }
+
+
+def write_failure(directory: Path, trial: FrozenTrial, study: str) -> None:
+    """Leave the reason beside what the trial has written, for whoever has only the directory."""
+    found = {
+        "status": "failed",
+        "reason": trial.user_attrs.get("reason"),
+        "trial": {"study": study, "number": trial.number},
+    }
+    # The study has it too, and what filled the disk may be what failed the trial.
+    with contextlib.suppress(OSError):
+        if directory.is_dir():
+            write_whole(directory / "failure.json", json.dumps(found, indent=1) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -55,7 +55,8 @@ def fabricate_run(
 ) -> Path:
     """Write one run directory; ``interrupted`` leaves out ``result.json``, as a kill does.
 
-    ``damaged`` writes half of it, and ``objective`` replaces the computed value.
+    ``failed`` has what the search writes in its place, ``damaged`` half of it, and ``objective``
+    replaces the computed value.
     """
     given = dict(overrides or {})
     config = _config(given)
@@ -92,14 +93,14 @@ def fabricate_run(
     elif status == "pruned":
         result["metrics"] = {"dev_bleu4": bleu / 2, "dev_gaussian_score": gaussian / 2}
         evaluations = evaluations // 2
-    elif status == "failed":
-        result["objective"] = {"name": config["objective"]["name"], "value": None, "parts": {}}
-        result["metrics"], result["steps"], evaluations = {}, 0, 0
-    elif status == "interrupted":
+    elif status in ("failed", "interrupted"):
         evaluations = 0
     if status == "damaged":
         text = json.dumps({**result, "status": "complete"})
         (directory / "result.json").write_text(text[: len(text) // 2], encoding="utf-8")
+    elif status == "failed":
+        text = json.dumps({key: result[key] for key in ("status", "reason", "trial")})
+        (directory / "failure.json").write_text(text, encoding="utf-8")
     elif status != "interrupted":
         text = json.dumps(result, indent=1)
         (directory / "result.json").write_text(text, encoding="utf-8")

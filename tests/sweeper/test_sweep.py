@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import re
 import signal
 import time
@@ -131,6 +132,15 @@ def test_every_kind_of_failure_is_a_row(standin: Standin) -> None:
     assert said["segfault"] == "the process was killed by SIGSEGV"
     assert trials["fine"].state == TrialState.COMPLETE
     assert all(t.state == TrialState.FAIL for mode, t in trials.items() if mode != "fine")
+    for mode, trial in trials.items():
+        file = Path(trial.user_attrs["directory"], "failure.json")
+        if mode == "fine":
+            assert not file.exists()
+            continue
+        assert json.loads(file.read_text()) == {
+            "status": "failed", "reason": said[mode],
+            "trial": {"study": "standin", "number": trial.number},
+        }  # fmt: skip
     assert results(standin)["best_params"] == {"mode": "fine"}
     traceback = Path(trials["raise"].user_attrs["directory"], "console.log").read_text()
     assert "RuntimeError: the reason" in traceback
