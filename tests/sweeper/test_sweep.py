@@ -417,7 +417,7 @@ def test_a_password_is_not_written_anywhere(written: str, secret: str, standin: 
         *SPACE, f"'hydra.sweeper.storage=\"{url}\"'".strip("'"),
         "hydra.sweeper.storage_patience=0.1", code=2,
     )  # fmt: skip
-    assert "Connection refused" in output
+    assert "127.0.0.1:9/none" in output  # cannot be reached, or no driver is installed
     for text in (secret, secret.replace("%2F", "/")):
         assert text not in output
         for path in standin.directory.rglob("*"):
@@ -432,7 +432,7 @@ def test_a_password_from_the_environment_may_be_a_word_of_the_config(
         *SPACE, "hydra.sweeper.storage=${oc.env:STUDY_URL}", "hydra.sweeper.storage_patience=0.1",
         code=2, STUDY_URL=f"postgresql://nobody:{password}@127.0.0.1:9/none",
     )  # fmt: skip
-    assert "Connection refused" in output
+    assert "127.0.0.1:9/none" in output  # cannot be reached, or no driver is installed
     assert f":{password}@" not in output
 
 
