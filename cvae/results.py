@@ -30,8 +30,8 @@ from cvae import atomic
 
 STATUSES: Final = ("complete", "pruned", "diverged", "failed", "interrupted", "unreadable")
 """What became of a run. The first three are written by the run itself, ``failed`` by the search
-whose trial it was, into ``failure.json``; ``interrupted`` means that there is neither (the run was
-killed or still goes on), ``unreadable`` that there is one but it cannot be read."""
+whose trial it was, into ``unfinished.json``; ``interrupted`` too, or there is neither file (the run
+was killed or still goes on); ``unreadable`` means that there is one but it cannot be read."""
 
 LOWER_IS_BETTER: Final = frozenset(
     {"cross_entropy", "edit_distance", "nll", "reconstruction", "seconds"}
@@ -46,7 +46,7 @@ _HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective
 _TAIL: Final = ("seconds", "seconds_train", "seconds_evaluate", "steps", "started_at")
 _LAST: Final = ("objective_name", "overrides")
 _FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
-_WRITTEN: Final = STATUSES[:4]
+_WRITTEN: Final = STATUSES[:5]
 _MISSING: Final = object()
 _INT: Final = re.compile(r"[+-]?\d+(_\d+)*")
 _WORD: Final = re.compile(r"[+-]?(inf|nan)")
@@ -159,8 +159,8 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 def _read_run(directory: Path) -> _Run:
     name = "result.json"
-    if not os.path.lexists(directory / name) and os.path.lexists(directory / "failure.json"):
-        name = "failure.json"
+    if not os.path.lexists(directory / name) and os.path.lexists(directory / "unfinished.json"):
+        name = "unfinished.json"
     try:
         run = _run_from_result(directory, json.loads(read_text(directory / name)))
     except FileNotFoundError:
@@ -207,7 +207,7 @@ class _ShapeError(ValueError):
 
 
 def _run_from_result(directory: Path, result: object) -> _Run:
-    """Return the run that ``result.json`` or ``failure.json`` describes.
+    """Return the run that ``result.json`` or ``unfinished.json`` describes.
 
     Raises:
         _ShapeError: if a value has not the type that the run writes.

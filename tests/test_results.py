@@ -111,9 +111,9 @@ def test_a_failed_trial_has_its_reason_and_its_configuration(tmp_path: Path) -> 
     row = results.load(tmp_path).iloc[0]
     assert (row["status"], row["reason"], row["study"], row["trial"]) == ("failed", "no", "s", 4)
     assert (row["anneal"], row["seed"]) == ("monotonic", 2)
-    (failed / "failure.json").write_text('{"status": "fai')
+    (failed / "unfinished.json").write_text('{"status": "fai')
     row = results.load(tmp_path).iloc[0]
-    assert row["status"] == "unreadable" and row["reason"].startswith("failure.json is no JSON")
+    assert row["status"] == "unreadable" and row["reason"].startswith("unfinished.json is no JSON")
     # A result outweighs it: the run was repeated by hand.
     shutil.copy(fabricate_run(tmp_path / "other") / "result.json", failed)
     shutil.rmtree(tmp_path / "other")

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ._errors import SweepError
+from ._files import write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
 from ._space import Grid
@@ -123,6 +125,8 @@ class Book:
                 claim.trial.set_user_attr("reason", reason)
             claim.trial.set_user_attr("seconds", round(time.monotonic() - claim.began, 3))
             _tell(self.study, claim.number, state, values)
+            if state == TrialState.FAIL:
+                self._leave_word(claim.number, claim.directory, "failed", reason)
         self._live.discard(claim.number)
         return self.trials()
 
@@ -171,13 +175,28 @@ class Book:
         """
         retries = int(trial.user_attrs.get("retries", 0))
         if retries >= self._limits.retries:
-            reason = f"{reason}; given up after {retries} retries"
+            status, reason = "failed", f"{reason}; given up after {retries} retries"
         else:
+            status = "interrupted"
             if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
                 self._queue_retry(trial, retries + 1)
             self._set_attribute(trial, "interrupted", True)
         self._set_attribute(trial, "reason", reason)
         _tell(self.study, trial.number, TrialState.FAIL, None)
+        told = reason if status == "failed" else f"{reason}; repeated under another number"
+        self._leave_word(trial.number, trial.user_attrs.get("directory"), status, told)
+
+    def _leave_word(
+        self, number: int, directory: str | None, status: str, reason: str | None
+    ) -> None:
+        if directory:
+            write_unfinished(
+                Path(directory),
+                status=status,
+                reason=reason or status,
+                study=self.study.study_name,
+                number=number,
+            )
 
     def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:
         directory = trial.user_attrs.get("directory")

@@ -29,10 +29,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ._book import Book, Claim, Limits, count_finished, patiently, unused_directory
 from ._errors import SweepError, SweepFailed
+from ._files import write_whole
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
-from ._progress import ResultsFile, best_of, trial_line, write_failure, write_whole
+from ._progress import ResultsFile, best_of, trial_line
 from ._settings import check_sweeper
 from ._space import Grid, Space, make_space, quoted, spaced
 from ._stop import Stopped, StopRequest
@@ -369,8 +370,6 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         log.info("%s", trial_line(trial, trials, self.book.study, self.book.total))
         self._patiently(lambda: self.results.update(trials))
         failed = trial.state == TrialState.FAIL
-        if failed:
-            write_failure(Path(claim.directory), trial, self.book.study.study_name)
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
         allowed = int(self.settings["max_consecutive_failures"])
         if allowed and self.failures_in_a_row >= allowed:

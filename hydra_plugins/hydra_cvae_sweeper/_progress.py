@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +12,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from ._book import count_finished
+from ._files import write_whole
 
 _WIDTH = 100
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -87,36 +85,6 @@ class ResultsFile:
             "best_trial": best.number,
             "best_directory": best.user_attrs.get("directory"),
         }
-
-
-def write_failure(directory: Path, trial: FrozenTrial, study: str) -> None:
-    """Leave the reason beside what the trial has written, for whoever has only the directory."""
-    found = {
-        "status": "failed",
-        "reason": trial.user_attrs.get("reason"),
-        "trial": {"study": study, "number": trial.number},
-    }
-    # The study has it too, and what filled the disk may be what failed the trial.
-    with contextlib.suppress(OSError):
-        if directory.is_dir():
-            write_whole(directory / "failure.json", json.dumps(found, indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        # A full disk is reported by a write, which does not know the name.
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _best_so_far(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> str:

@@ -100,7 +100,7 @@ def fabricate_run(
         (directory / "result.json").write_text(text[: len(text) // 2], encoding="utf-8")
     elif status == "failed":
         text = json.dumps({key: result[key] for key in ("status", "reason", "trial")})
-        (directory / "failure.json").write_text(text, encoding="utf-8")
+        (directory / "unfinished.json").write_text(text, encoding="utf-8")
     elif status != "interrupted":
         text = json.dumps(result, indent=1)
         (directory / "result.json").write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import signal
@@ -239,18 +240,22 @@ def test_a_worker_elsewhere_is_dead_after_its_silence(url: str) -> None:
     assert count_finished(trials) == 1
 
 
-def test_retries_end(url: str) -> None:
+def test_retries_end(url: str, tmp_path: Path) -> None:
     me = this_process()
     for attempt in range(3):
         book = open_book(url, me._replace(worker=str(attempt)), total=1, retries=2)
         claim = book.claim()
         assert claim is not None
-        book.describe(claim, f"/run/{attempt}", [])
+        (tmp_path / str(attempt)).mkdir()
+        book.describe(claim, str(tmp_path / str(attempt)), [])
         book.interrupt([claim], "interrupted")
     trials = book.trials()
     assert [t.user_attrs.get("retry_of") for t in trials] == [None, 0, 1]
-    assert trials[2].user_attrs["resume_from"] == ["/run/1", "/run/0"]
+    assert trials[2].user_attrs["resume_from"] == [str(tmp_path / "1"), str(tmp_path / "0")]
     assert trials[2].user_attrs["reason"] == "interrupted; given up after 2 retries"
+    words = [json.loads((tmp_path / str(n) / "unfinished.json").read_text()) for n in range(3)]
+    assert [word["status"] for word in words] == ["interrupted", "interrupted", "failed"]
+    assert words[2]["reason"] == "interrupted; given up after 2 retries"
     assert count_finished(trials) == 1 and book.claim() is None
 
 

@@ -133,7 +133,7 @@ def test_every_kind_of_failure_is_a_row(standin: Standin) -> None:
     assert trials["fine"].state == TrialState.COMPLETE
     assert all(t.state == TrialState.FAIL for mode, t in trials.items() if mode != "fine")
     for mode, trial in trials.items():
-        file = Path(trial.user_attrs["directory"], "failure.json")
+        file = Path(trial.user_attrs["directory"], "unfinished.json")
         if mode == "fine":
             assert not file.exists()
             continue
@@ -192,6 +192,9 @@ def test_sigkill_of_the_sweep_and_resume(standin: Standin) -> None:
         if "directory" in old.user_attrs:
             environment = Path(again[0].user_attrs["directory"], "environment.txt").read_text()
             assert f"CVAE_RESUME_FROM={old.user_attrs['directory']}\n" in environment
+            word = json.loads(Path(old.user_attrs["directory"], "unfinished.json").read_text())
+            assert word["status"] == "interrupted"
+            assert word["reason"].endswith("; repeated under another number")
     assert len(complete(standin.counted())) == 8
     assert set(starts_per_directory(standin).values()) == {1}
 

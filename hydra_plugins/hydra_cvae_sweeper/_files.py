@@ -1,0 +1,38 @@
+"""Whole files, and the word left in the directory of a trial that has no result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        # A full disk is reported by a write, which does not know the name.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_unfinished(directory: Path, *, status: str, reason: str, study: str, number: int) -> None:
+    """Leave beside what a trial has written why there is no result, for who has only the directory.
+
+    ``status`` is failed, or interrupted for a trial that is repeated under another number.
+    """
+    trial = {"study": study, "number": number}
+    text = json.dumps({"status": status, "reason": reason, "trial": trial}, indent=1)
+    # The study has it too, and what filled the disk may be what failed the trial.
+    with contextlib.suppress(OSError):
+        if directory.is_dir():
+            write_whole(directory / "unfinished.json", text + "\n")
