@@ -486,6 +486,9 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
         raise RunDirectoryError(
             f"{path}: is damaged ({_one_line(error)}); restore it or run again"
         ) from error
+    except RuntimeError as error:
+        # Torch opens the file a second time; it may have been removed since the first.
+        raise RunDirectoryError(f"{path}: cannot be read: {_one_line(error)}") from error
     if metadata is not None and not isinstance(metadata, dict):
         raise RunDirectoryError(f"{path}: is damaged (its metadata is no object); run again")
     return tensors, metadata

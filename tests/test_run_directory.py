@@ -605,6 +605,22 @@ def test_what_was_read_outlives_the_file(run: RunDirectory) -> None:
     assert found is not None and float(found[0]["x"].sum()) == 1000.0
 
 
+def test_a_checkpoint_removed_while_it_is_opened_is_named(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.write_checkpoint({"x": torch.ones(100)}, {})
+    path = run.path / "checkpoint.safetensors"
+    real = torch.UntypedStorage.from_file
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        path.unlink()
+        return real(*arguments, **named)
+
+    # The header has been read by then, through another descriptor.
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", late)
+    refusal(run.read_checkpoint, str(path), "cannot be read")
+
+
 def test_a_damaged_checkpoint_is_named(run: RunDirectory) -> None:
     run.write_checkpoint({"x": torch.ones(100)}, {"epoch": 1})
     path = run.path / "checkpoint.safetensors"
