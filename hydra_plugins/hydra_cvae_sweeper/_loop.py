@@ -587,6 +587,8 @@ def _outcome(job: JobReturn) -> Outcome:
 
 def _quiet_libraries() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A connection lost in a transaction is a traceback there, and one line of ours.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     optuna.logging.set_verbosity(logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.hydra_optuna_sweeper import _impl as stock
 from optuna.trial import TrialState
@@ -32,7 +33,7 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
 )
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
-from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
+from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper, _quiet_libraries
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
 from hydra_plugins.hydra_cvae_sweeper._space import Grid, make_space, override_text, spaced
@@ -118,6 +119,24 @@ def test_a_useless_storage_is_named_without_its_password(url: str) -> None:
     with pytest.raises(SweepError, match=r"hydra\.sweeper\.storage") as caught:
         StudyStorage(url)
     assert "geheim" not in str(caught.value)
+
+
+def test_a_connection_lost_in_a_transaction_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: Any) -> None:
+        raise RuntimeError("server closed the connection unexpectedly")
+
+    pool = logging.getLogger("sqlalchemy.pool")
+    monkeypatch.setattr(pool, "level", pool.level)
+    for told in (True, False):
+        engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.NullPool)
+        connection = engine.connect()
+        monkeypatch.setattr(engine.dialect, "do_rollback", gone)
+        connection.close()
+        assert ("Exception during reset" in caplog.text) == told
+        caplog.clear()
+        _quiet_libraries()
 
 
 def test_a_missing_driver_is_named_at_the_lock_and_at_the_opening(
