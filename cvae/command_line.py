@@ -79,10 +79,13 @@ def _unreadable(override: str) -> str:
         return (
             f"{override!r} is no override; write GROUP=MEMBER or KEY=VALUE, without spaces around ="
         )
+    text = f"{key}: the value {value!r} cannot be read; "
+    if not value.isprintable():
+        return f"{text}it holds signs that cannot be printed"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return (
-        f"{key}: the value {value!r} cannot be read; a text with more than letters, digits and "
-        f"a few signs goes in quotes twice: '{key}=\"{escaped}\"'"
+        f"{text}a text with more than letters, digits and a few signs goes in quotes twice: "
+        f"'{key}=\"{escaped}\"'"
     )
 
 

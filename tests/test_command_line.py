@@ -65,6 +65,11 @@ def test_the_quoting_that_is_proposed_is_read_as_the_value(value: str) -> None:
     assert [fault for fault in caught.value.faults if "seed" in fault] == caught.value.faults
 
 
+def test_a_value_that_cannot_be_printed_stays_on_its_line() -> None:
+    text = refusal("seed=\r")
+    assert text == "seed: the value '\\r' cannot be read; it holds signs that cannot be printed"
+
+
 def test_options_may_stand_anywhere() -> None:
     given = ["seed=1,2", "-m", "debug=smoke", "--config-dir", "there", "threads=1"]
     known = parsed(given)
