@@ -79,13 +79,12 @@ def _unreadable(override: str) -> str:
         return (
             f"{override!r} is no override; write GROUP=MEMBER or KEY=VALUE, without spaces around ="
         )
-    text = f"{key}: the value {value!r} cannot be read; "
-    if not value.isprintable():
-        return f"{text}it holds signs that cannot be printed"
+    if not override.isprintable():
+        return f"{override!r} cannot be read: it holds signs that cannot be printed"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return (
-        f"{text}a text with more than letters, digits and a few signs goes in quotes twice: "
-        f"'{key}=\"{escaped}\"'"
+        f"{key}: the value {value!r} cannot be read; a text with more than letters, digits and "
+        f"a few signs goes in quotes twice: '{key}=\"{escaped}\"'"
     )
 
 

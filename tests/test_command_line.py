@@ -65,9 +65,10 @@ def test_the_quoting_that_is_proposed_is_read_as_the_value(value: str) -> None:
     assert [fault for fault in caught.value.faults if "seed" in fault] == caught.value.faults
 
 
-def test_a_value_that_cannot_be_printed_stays_on_its_line() -> None:
-    text = refusal("seed=\r")
-    assert text == "seed: the value '\\r' cannot be read; it holds signs that cannot be printed"
+@pytest.mark.parametrize("override", ["seed=\r", "se\x85ed=(", "\x1b="])
+def test_what_cannot_be_printed_stays_on_its_line(override: str) -> None:
+    text = refusal(override)
+    assert text == f"{override!r} cannot be read: it holds signs that cannot be printed"
 
 
 def test_options_may_stand_anywhere() -> None:
