@@ -12,7 +12,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -320,6 +320,12 @@ def _read_table(path: Path) -> tuple[_TableRow, ...]:
     return tuple(rows)
 
 
+@cache
+def _shipped_table() -> tuple[_TableRow, ...]:
+    """The shipped table; it never changes, and a run asks for it before and after it has begun."""
+    return _read_table(default_table_path())
+
+
 def _pairs(
     conversions: Iterable[tuple[str, int, str, int]], known: Sequence[Paradigm]
 ) -> tuple[Pair, ...]:
@@ -360,7 +366,7 @@ def load_table(name: Literal["common", "large"], path: str | Path | None = None)
     """
     if name not in ("common", "large"):
         raise DataError([f"no verb set {name!r}: the shipped ones are common and large"])
-    rows = _read_table(default_table_path() if path is None else Path(path))
+    rows = _shipped_table() if path is None else _read_table(Path(path))
     parts: dict[str, list[Paradigm]] = {"train": [], "dev": [], "test": [], "": []}
     for row in rows:
         parts[row.common_split if name == "common" else row.split].append(row.paradigm)
@@ -478,7 +484,7 @@ def load_files(
         raise DataError(problems)
 
     train = [_paradigm(words) for words in _without_repeats(train_rows, train_path)]
-    shipped = tuple(row.paradigm for row in _read_table(default_table_path()))
+    shipped = tuple(row.paradigm for row in _shipped_table())
     known = (*train, *shipped)
     if test_path is None:
         pairs = _pairs(REPORT_CONVERSIONS, known)

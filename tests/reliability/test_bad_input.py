@@ -217,18 +217,6 @@ near_rows = st.lists(
 ).map(lambda rows: "\n".join(rows).encode())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def a_quick_table() -> Iterator[None]:
-    """The shipped table is read once, not with every case."""
-    from cvae import data
-
-    table, path = data._read_table(data.default_table_path()), data.default_table_path()
-    read = data._read_table
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "_read_table", lambda p: table if p == path else read(p))
-        yield
-
-
 @cases(100, 3000)
 @given(st.one_of(junk, near_rows, damaged(ROWS)), st.integers(0, 3))
 def test_any_data_file_is_read_or_named_with_its_line(content: bytes, dev_count: int) -> None:
