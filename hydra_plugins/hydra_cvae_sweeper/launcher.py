@@ -40,8 +40,7 @@ class LocalLauncher(Launcher):
         console: str | None = "console.log",
         grace: float = 5.0,
     ) -> None:
-        self.settings = {"n_jobs": n_jobs, "threads": threads, "grace": grace}
-        self.n_jobs = n_jobs or usable_cores()
+        self.n_jobs = usable_cores() if n_jobs is None else n_jobs
         self.threads = threads
         self.preload = list(preload)
         self.console = console
@@ -52,7 +51,7 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Fork the nursery, now: later there are threads and database connections."""
-        check_ranges("hydra.launcher", self.settings, LAUNCHER)
+        check_ranges("hydra.launcher", vars(self), LAUNCHER)
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
