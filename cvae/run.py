@@ -13,10 +13,11 @@ if __name__ == "__main__":
     # The imports below take most of a second.
     terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
 
+import contextlib
 import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,57 +133,65 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_before_start(arguments: Sequence[str]) -> list[str]:
-    """Compose and check the config of a single run before Hydra makes its directory.
-
-    Of a search only what is the same in all trials is composed and checked. Returns the arguments
-    in the order that Hydra wants.
-    """
+    """Check what can be checked before Hydra makes a directory; the arguments in Hydra's order."""
     known = command_line.parsed(arguments)
-    ordered = command_line.in_hydras_order(arguments, known.overrides)
     special = (known.help, known.hydra_help, known.cfg, known.info)
-    if known.config_name or known.config_dir or any(special):
-        return ordered
-    try:
-        overrides = command_line.check_overrides(known.overrides)
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-            composed = hydra.compose(
-                "config",
-                overrides=overrides if known.multirun else known.overrides,
-                return_hydra_config=not known.multirun,
-            )
-    except (HydraException, OmegaConfBaseException):
-        if known.multirun:
-            return ordered  # it may hang on what is searched; Hydra will say
-        raise
-    except config_rules.ConfigError:
-        raise
-    except Exception as error:
-        # Hydra has no words of its own for some: model=null, a number of 5,000 digits.
-        raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
+    if not (known.config_name or known.config_dir or any(special)):
+        check = _check_search if known.multirun else _check_run
+        check(known.overrides)
+    return command_line.in_hydras_order(arguments, known.overrides)
+
+
+def _check_run(overrides: Sequence[str]) -> None:
+    with _every_error_named():
+        command_line.check_overrides(overrides)
+        composed = _compose(overrides, with_hydra=True)
     ours = [str(key) for key in composed if key != "hydra"]
     settings = _resolved(OmegaConf.masked_copy(composed, ours))
-    try:
-        config_rules.check(settings)
-    except config_rules.ConfigError as error:
-        if not known.multirun:
-            raise
-        # What else is missing or does not fit may come with what is searched.
-        given = {text.partition("=")[0].lstrip("+") for text in overrides}
-        faults = [fault for fault in error.faults if fault.split()[0] in given]
-        if faults:
-            raise config_rules.ConfigError(faults) from None
-    if known.multirun:
-        return ordered
+    config_rules.check(settings)
     from cvae import experiment
 
     experiment.check_input(settings)
     directory = Path(composed.hydra.run.dir)
     if directory.is_dir():  # an interrupted run's, as a rule
         experiment.check_directory(settings, directory)
-    unused = command_line.only_for_a_search(composed, known.overrides)
+    unused = command_line.only_for_a_search(composed, overrides)
     if unused:
         print(f"note: this is one run; with -m, {unused} begins a search", file=sys.stderr)
-    return ordered
+
+
+def _check_search(overrides: Sequence[str]) -> None:
+    """Check what is the same in all trials."""
+    with _every_error_named():
+        fixed = command_line.check_overrides(overrides)
+        try:
+            composed = _compose(fixed, with_hydra=False)
+        except (HydraException, OmegaConfBaseException):
+            return  # it may hang on what is searched; Hydra will say
+    try:
+        config_rules.check(_resolved(composed))
+    except config_rules.ConfigError as error:
+        # What else is missing or does not fit may come with what is searched.
+        given = {text.partition("=")[0].lstrip("+") for text in fixed}
+        faults = [fault for fault in error.faults if fault.split()[0] in given]
+        if faults:
+            raise config_rules.ConfigError(faults) from None
+
+
+def _compose(overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        return hydra.compose("config", list(overrides), return_hydra_config=with_hydra)
+
+
+@contextlib.contextmanager
+def _every_error_named() -> Iterator[None]:
+    """Hydra has no words of its own for some: model=null, a number of 5,000 digits."""
+    try:
+        yield
+    except (config_rules.ConfigError, HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
 
 
 def _is_input_error(error: Exception) -> bool:
