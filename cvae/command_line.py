@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from cvae.config import GROUPS, SECTIONS, TOP, ConfigError
+from cvae.ranges import did_you_mean
 
 # Holds the database's URL and password; named in configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE: Final = "CVAE_STORAGE_URL"
@@ -130,8 +130,7 @@ def _no_such_member(group: str, member: str, names: Sequence[str]) -> str:
             f"{group}={member}: its package is not installed; "
             f"pip install -e '.[{_EXTRAS[member]}]' -c constraints.txt"
         )
-    near = difflib.get_close_matches(member, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = did_you_mean(member, names)
     return f"{group}={member}: there is no such member; {hint}allowed: {', '.join(names)}"
 
 
@@ -147,14 +146,14 @@ def _no_such_key(key: str, config_directory: Path) -> str:
             ]
             if having:
                 return f"the chosen {group} has no such key; it is one of {' and '.join(having)}"
-        known = list(_hydras_keys() if group == "hydra" else _own_keys())
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(GROUPS)}, ..."
+        known = list(_hydras_keys() if group == "hydra" else own_keys())
+    hint = did_you_mean(key, known) or f"known: {', '.join(GROUPS)}, ... "
     shows = "hydra" if group == "hydra" else "job"
-    return f"there is no such key; {hint} (python -m cvae.run --cfg {shows} shows all)"
+    return f"there is no such key; {hint}(python -m cvae.run --cfg {shows} shows all)"
 
 
-def _own_keys() -> Iterator[str]:
+def own_keys() -> Iterator[str]:
+    """The groups, and every dotted key that any member of them has; not Hydra's keys."""
     yield from (*GROUPS, *SECTIONS, *TOP)
     yield from ("experiment", "base", "change", "debug", "sweep", "storage")
     for section, node in SECTIONS.items():

@@ -8,7 +8,6 @@ python -m cvae.compare multirun --csv runs.csv --parquet runs.parquet --html rep
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import shutil
 import sys
@@ -16,6 +15,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from cvae.ranges import did_you_mean
 from cvae.terminal import (
     InputError,
     exit_code_of,
@@ -89,10 +89,10 @@ def _compare(options: argparse.Namespace) -> None:
     if options.by is not None:
         allowed = results.numeric_columns(frame)
         if options.by not in allowed:
-            near = difflib.get_close_matches(options.by, allowed, n=1)
-            hint = f"did you mean {near[0]}? Choose" if near else "choose"
+            hint = did_you_mean(options.by, allowed)
+            choose = f"{hint}Choose" if hint else "choose"
             raise results.ResultsError(
-                f"no numeric column {options.by!r}: {hint} from {', '.join(allowed)}"
+                f"no numeric column {options.by!r}: {choose} from {', '.join(allowed)}"
             )
     width = _WIDTH_UNKNOWN
     if sys.stdout.isatty():

@@ -7,7 +7,6 @@ values first, but also keys forced in with ``+``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -20,6 +19,7 @@ from cvae.ranges import (
     SHARE,
     TEXT,
     Range,
+    did_you_mean,
     number,
     one_of,
     or_null,
@@ -216,8 +216,7 @@ def _unknown(prefix: str, found: Mapping[str, Any], allowed: list[str]) -> list[
     faults = []
     for key in found:
         if key not in allowed:
-            near = difflib.get_close_matches(str(key)[:_SHOWN], allowed, n=1)
-            hint = f"did you mean {prefix}{near[0]}? " if near else ""
+            hint = did_you_mean(str(key)[:_SHOWN], allowed, prefix=prefix)
             name = str(key) if str(key).isprintable() and len(str(key)) <= _SHOWN else shown(key)
             faults.append(
                 f"{prefix}{name}: there is no such key; {hint}allowed: {', '.join(allowed)}"

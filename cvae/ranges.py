@@ -1,9 +1,10 @@
-"""What a number or a name in a config may be: the test, and the words for the error."""
+"""What a number or a name may be: the test, and the words for the error."""
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +52,12 @@ def one_of(names: Iterable[object]) -> Range:
 def or_null(allowed: Range) -> Range:
     """A range, or null."""
     return Range(f"{allowed.words}, or null", lambda value: value is None or allowed.holds(value))
+
+
+def did_you_mean(text: str, allowed: Sequence[str], *, prefix: str = "") -> str:
+    """A question for the likeliest of ``allowed``, and a space; empty if none is near."""
+    near = difflib.get_close_matches(text, allowed, n=1)
+    return f"did you mean {prefix}{near[0]}? " if near else ""
 
 
 SHARE: Final = number("a number in [0, 1]", lambda value: 0.0 <= value <= 1.0)

@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 from shared import REPOSITORY
 
-from cvae.config import GROUPS, SECTIONS, TOP, check
+from cvae.command_line import own_keys
+from cvae.config import GROUPS, SECTIONS, check
 from cvae.run import config_directory
 
 DOCUMENTS = sorted(
@@ -180,17 +181,6 @@ def test_every_selection_of_the_reliability_table_selects_tests() -> None:
         assert any(selection in name for name in names), selection
 
 
-@cache
-def known_keys() -> frozenset[str]:
-    """Every dotted key of the config: ours in any member of a group, and Hydra's."""
-    ours = {*TOP, *GROUPS, *SECTIONS}
-    for section, node in SECTIONS.items():
-        ours |= {f"{section}.{key}" for key in node}
-    for group, kinds in GROUPS.items():
-        ours |= {f"{group}.{key}" for node in kinds.values() for key in node}
-    return frozenset(ours)
-
-
 def is_in_code(dotted: str) -> bool:
     """Whether ``module.name`` or ``module.name.attribute`` is something in a module of ours."""
     module, *names = dotted.split(".")
@@ -209,8 +199,9 @@ def test_every_key_and_function_named_exists(document: Path) -> None:
     owners = "|".join({*SECTIONS, *GROUPS, *MODULES})
     text = document.read_text(encoding="utf-8")
     named = set(re.findall(rf"`(?:cvae\.)?((?:{owners})(?:\.\w+)+)(?:[=(][^`\n]*)?`", text))
+    keys = set(own_keys())
     files = {f"{module}.py" for module in MODULES} | FILES_OF_A_RUN
-    assert not {name for name in named - files if name not in known_keys() and not is_in_code(name)}
+    assert not {name for name in named - files if name not in keys and not is_in_code(name)}
 
 
 @cache
