@@ -69,8 +69,8 @@ def _true_steps(
     On a CPU without the input half of its products; elsewhere by the fused call.
     """
     if inputs.device.type == "cpu":
-        gates = recurrence.known_gates(lstm, symbols, condition)
-        return recurrence.run(gates, state, inputs).transpose(0, 1)
+        gates, rows = recurrence.gates_of_inputs(lstm, symbols, condition, inputs)
+        return recurrence.run(gates, state, rows).transpose(0, 1)
     embedded = symbols(inputs)
     if condition is not None:
         repeated = condition.unsqueeze(1).expand(-1, inputs.shape[1], -1)
@@ -138,10 +138,11 @@ class ReportDecoder(nn.Module):
             return self.out(  # type: ignore[no-any-return]
                 _true_steps(self.lstm, self.symbol_embedding, None, state, inputs)
             )
-        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
         if self.feedback == "output":
-            outputs = recurrence.run_with_own_outputs(gates, state, inputs, forced, self.lstm)
+            gates, rows = recurrence.gates_of_inputs(self.lstm, self.symbol_embedding, None, inputs)
+            outputs = recurrence.run_with_own_outputs(gates, state, rows, forced, self.lstm)
         else:
+            gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
             outputs = recurrence.run_with_own_symbols(gates, state, inputs, forced, self.out)
         return self.out(outputs).transpose(0, 1)  # type: ignore[no-any-return]
 

@@ -8,8 +8,8 @@ a constant::
 so that a step is left with the hidden half, W_hh h. The parameters are those of the ``nn.LSTM``,
 the mathematics are too, and values agree to rounding; see docs/performance.md for what it saves.
 
-Gates stand in the order i, f, o, g, so that the three sigmoids are one call, and time stands in
-front of the batch, so that a step is one block of memory.
+Gates stand in PyTorch's order i, f, g, o, so that no weight is copied, and time stands in front of
+the batch, so that a step is one block of memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from cvae.alphabet import EOS, SOS, SYMBOL_COUNT
 State = tuple[Tensor, Tensor]
 """Hidden and cell state; (batch, hidden) each."""
 
-_NO_SYMBOL: Final = SYMBOL_COUNT  # the table's last row: the biases alone
 _FULL_SHARE: Final = 0.9  # below this share of unfinished words a greedy batch is made smaller
 _GREEDY_ROWS: Final = 512  # words decoded side by side: their gates then fit the cache
 # Torch's own product asks MKL, which on AMD's processors is half as fast as oneDNN; nn.LSTM asks
@@ -51,18 +50,40 @@ class Gates:
     recurrent: Tensor
 
 
-def known_gates(lstm: nn.LSTM, symbols: nn.Embedding, condition: Tensor | None) -> Gates:
-    """The gates of ``lstm`` fed embedded symbols followed by ``condition`` (batch, size)."""
+def known_gates(
+    lstm: nn.LSTM,
+    symbols: nn.Embedding,
+    condition: Tensor | None,
+    *,
+    rows: Tensor | None = None,
+) -> Gates:
+    """The gates of ``lstm`` fed embedded symbols followed by ``condition`` (batch, size).
+
+    Args:
+        rows: (rows,) the symbols of the table; None for all.
+    """
     width = symbols.embedding_dim
-    of_input, of_hidden, bias_of_input, bias_of_hidden = lstm.all_weights[0]
-    weight = _reordered(of_input)
-    biases = _reordered(bias_of_input + bias_of_hidden)
-    embedded = functional.pad(symbols.weight, (0, 0, 0, 1))  # nothing is fed in the last row
+    weight, recurrent, bias_of_input, bias_of_hidden = lstm.all_weights[0]
+    embedded = symbols.weight if rows is None else symbols(rows)
+    embedded = functional.pad(embedded, (0, 0, 0, 1))  # nothing is fed in the last row
     return Gates(
-        table=torch.addmm(biases, embedded, weight[:, :width].T),
+        table=torch.addmm(bias_of_input + bias_of_hidden, embedded, weight[:, :width].T),
         constant=None if condition is None else condition @ weight[:, width:].T,
-        recurrent=_reordered(of_hidden),
+        recurrent=recurrent,
     )
+
+
+def gates_of_inputs(
+    lstm: nn.LSTM, symbols: nn.Embedding, condition: Tensor | None, inputs: Tensor
+) -> tuple[Gates, Tensor]:
+    """``known_gates`` for symbols (batch, time), and these as rows of its table.
+
+    A single word has fewer symbols than the table has rows: only its own are then multiplied.
+    """
+    if inputs.numel() >= SYMBOL_COUNT:
+        return known_gates(lstm, symbols, condition), inputs
+    rows, numbered = torch.unique(inputs, return_inverse=True)
+    return known_gates(lstm, symbols, condition, rows=rows), numbered
 
 
 def run(gates: Gates, state: State, inputs: Tensor) -> Tensor:
@@ -87,7 +108,7 @@ def run_with_own_outputs(
 
     The gradient flows through it. ``lstm`` takes inputs of its own hidden size.
     """
-    fed_back = _reordered(lstm.all_weights[0][0])
+    fed_back = lstm.all_weights[0][0]
     return _apply(gates, state, inputs, forced=forced, out=None, fed_back=fed_back)
 
 
@@ -107,9 +128,9 @@ def greedy_with_own_outputs(
     """``greedy``, fed the last output instead of a symbol from the second step on."""
     # Input and hidden state are the same vector then, and their products one.
     later = Gates(
-        table=gates.table[_NO_SYMBOL:].expand_as(gates.table),
+        table=gates.table[-1:].expand_as(gates.table),
         constant=None,
-        recurrent=gates.recurrent + _reordered(lstm.all_weights[0][0]),
+        recurrent=gates.recurrent + lstm.all_weights[0][0],
     )
     return _greedy(gates, later, state, out, max_length)
 
@@ -152,9 +173,8 @@ def _step(
     if constant is not None:
         values += constant
     _add_product(values, hidden, gates.recurrent)
-    values[:, : 3 * size].sigmoid_()
-    values[:, 3 * size :].tanh_()
-    i, f, o, g = values.chunk(4, dim=1)
+    _activate(values, size)
+    i, f, g, o = _parts(values)
     cell = (f * cell).addcmul_(i, g)
     return torch.tanh(cell).mul_(o), cell
 
@@ -169,7 +189,22 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 def _add_product(values: Tensor, left: Tensor, right: Tensor) -> None:
     """``values += left @ right.T``, without gradient."""
-    values += _product(left, right)
+    if len(left) == 1:
+        values.addmm_(left, right.T)
+    else:
+        values += _product(left, right)
+
+
+def _activate(values: Tensor, size: int) -> None:
+    """Turn sums (batch, 4 * size) into gates, in place."""
+    values[:, : 2 * size].sigmoid_()
+    values[:, 2 * size : 3 * size].tanh_()
+    values[:, 3 * size :].sigmoid_()
+
+
+def _parts(gates: Tensor) -> tuple[Tensor, ...]:
+    """The gates i, f, g, o, each (..., size), of (..., 4 * size)."""
+    return gates.chunk(4, dim=-1)
 
 
 def _apply(
@@ -185,18 +220,15 @@ def _apply(
     coins = None if forced is None else forced.T.clone(memory_format=torch.contiguous_format)
     if coins is not None and fed_back is not None:
         coins[0] = True  # there is no output before the first step
-        fed = fed.masked_fill(~coins, _NO_SYMBOL)
+        if bool(coins.all()):
+            coins = fed_back = None
+        else:
+            fed = fed.masked_fill(~coins, len(gates.table) - 1)  # the biases alone
     head = None if out is None else (out.weight.detach(), out.bias.detach())
     outputs: Tensor = _Steps.apply(  # type: ignore[no-untyped-call]
         gates.table, gates.constant, gates.recurrent, *state, fed_back, fed, coins, head
     )
     return outputs
-
-
-def _reordered(parameter: Tensor) -> Tensor:
-    """Rows in PyTorch's order i, f, g, o, put into the order i, f, o, g."""
-    i, f, g, o = parameter.chunk(4, dim=0)
-    return torch.cat([i, f, o, g], dim=0)
 
 
 class _Steps(torch.autograd.Function):
@@ -231,36 +263,55 @@ class _Steps(torch.autograd.Function):
         hiddens[0], cells[0] = hidden, cell
         if head is not None:
             fed = fed.clone()
-        for step in range(time):
+        # Fed nothing but outputs, input and hidden state are the same vector from the second step
+        # on, and their products one.
+        alone = coins is not None and fed_back is not None and not bool(coins[1:].any())
+        later = recurrent + fed_back if alone and fed_back is not None else recurrent
+        steps = zip(
+            *(part.unbind() for part in (gates, *_parts(gates), fed, tanh_cells)),
+            *(part[:-1].unbind() for part in (hiddens, cells)),
+            *(part[1:].unbind() for part in (hiddens, cells)),
+            strict=True,
+        )
+        for step, (values, i, f, g, o, fed_now, tanh_cell, h, c, h_next, c_next) in enumerate(
+            steps
+        ):
             if step and coins is not None and head is not None:
                 weight, bias = head
-                own = torch.addmm(bias, hiddens[step], weight.T).argmax(dim=1)
-                torch.where(coins[step], fed[step], own, out=fed[step])
-            values = gates[step]
-            torch.index_select(table, 0, fed[step], out=values)
+                own = torch.addmm(bias, h, weight.T).argmax(dim=1)
+                torch.where(coins[step], fed_now, own, out=fed_now)
+            torch.index_select(table, 0, fed_now, out=values)
             if constant is not None:
                 values += constant
-            _add_product(values, hiddens[step], recurrent)
-            if coins is not None and fed_back is not None:
+            _add_product(values, h, later if step else recurrent)
+            if coins is not None and fed_back is not None and not alone:
                 own = torch.nonzero(~coins[step]).flatten()
-                values.index_add_(0, own, hiddens[step][own] @ fed_back.T)
-            values[:, : 3 * size].sigmoid_()
-            values[:, 3 * size :].tanh_()
-            i, f, o, g = values.chunk(4, dim=1)
-            torch.mul(f, cells[step], out=cells[step + 1]).addcmul_(i, g)
-            torch.tanh(cells[step + 1], out=tanh_cells[step])
-            torch.mul(tanh_cells[step], o, out=hiddens[step + 1])
+                values.index_add_(0, own, h[own] @ fed_back.T)
+            _activate(values, size)
+            torch.mul(f, c, out=c_next).addcmul_(i, g)
+            torch.tanh(c_next, out=tanh_cell)
+            torch.mul(tanh_cell, o, out=h_next)
         context.save_for_backward(
-            gates, hiddens, cells, tanh_cells, recurrent, fed_back, fed, coins
+            gates,
+            hiddens,
+            cells,
+            tanh_cells,
+            recurrent,
+            later,
+            None if alone else fed_back,
+            fed,
+            coins,
         )
-        context.rows, context.conditioned = len(table), constant is not None
+        context.rows, context.conditioned, context.alone = len(table), constant is not None, alone
         return hiddens[1:]
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(context: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the first six arguments of ``forward``."""
-        gates, hiddens, cells, tanh_cells, recurrent, fed_back, fed, coins = context.saved_tensors
+        gates, hiddens, cells, tanh_cells, recurrent, later, fed_back, fed, coins = (
+            context.saved_tensors
+        )
         time, batch, size = tanh_cells.shape
         sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
         tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -268,38 +319,64 @@ class _Steps(torch.autograd.Function):
         d_hidden = torch.empty_like(cells[0])
         d_cell = torch.zeros_like(cells[0])
         through_tanh = torch.empty_like(d_cell)
-        back = recurrent.T.contiguous()
-        for step in reversed(range(time)):
-            d_hidden.copy_(grad[step])
-            if step + 1 < time:
-                _add_product(d_hidden, d_gates[step + 1], back)
+        back = later.T if batch == 1 else later.T.contiguous()
+        steps = zip(
+            *(part.unbind() for part in (grad, *_parts(gates), gates[..., : 2 * size])),
+            *(part.unbind() for part in (*_parts(d_gates), d_gates[..., : 2 * size], d_gates)),
+            *(part.unbind() for part in (cells[:-1], tanh_cells)),
+            strict=True,
+        )
+        d_next = None  # gradient of the gates a step later
+        for step, (
+            grad_now,
+            i,
+            f,
+            g,
+            o,
+            i_f,
+            d_i,
+            d_f,
+            d_g,
+            d_o,
+            d_i_f,
+            d_now,
+            c,
+            tanh_cell,
+        ) in reversed(list(enumerate(steps))):
+            d_hidden.copy_(grad_now)
+            if d_next is not None:
+                _add_product(d_hidden, d_next, back)
                 if fed_back is not None:
                     own = torch.nonzero(~coins[step + 1]).flatten()
-                    d_hidden.index_add_(0, own, d_gates[step + 1][own] @ fed_back)
-            i, f, o, g = gates[step].chunk(4, dim=1)
-            d_i, d_f, d_o, d_g = d_gates[step].chunk(4, dim=1)
-            torch.mul(d_hidden, tanh_cells[step], out=d_o)
-            tanh_backward(d_hidden.mul_(o), tanh_cells[step], grad_input=through_tanh)
+                    d_hidden.index_add_(0, own, d_next[own] @ fed_back)
+            torch.mul(d_hidden, tanh_cell, out=d_o)
+            tanh_backward(d_hidden.mul_(o), tanh_cell, grad_input=through_tanh)
             d_cell += through_tanh
             torch.mul(d_cell, g, out=d_i)
-            torch.mul(d_cell, cells[step], out=d_f)
+            torch.mul(d_cell, c, out=d_f)
             torch.mul(d_cell, i, out=d_g)
             d_cell *= f
-            sigmoids, d_sigmoids = gates[step][:, : 3 * size], d_gates[step][:, : 3 * size]
-            sigmoid_backward(d_sigmoids, sigmoids, grad_input=d_sigmoids)
+            sigmoid_backward(d_i_f, i_f, grad_input=d_i_f)
             tanh_backward(d_g, g, grad_input=d_g)
+            sigmoid_backward(d_o, o, grad_input=d_o)
+            d_next = d_now
         flat, before = d_gates.flatten(0, 1), hiddens[:-1].flatten(0, 1)
         d_fed_back = None
-        if fed_back is not None:
-            own = torch.nonzero(~coins.flatten()).flatten()
-            d_fed_back = flat[own].T @ before[own]
+        if context.alone:
+            d_fed_back = _product(flat[batch:].T, before[batch:].T)
+            d_recurrent = torch.addmm(d_fed_back, flat[:batch].T, before[:batch])
+        else:
+            d_recurrent = _product(flat.T, before.T)
+            if fed_back is not None:
+                own = torch.nonzero(~coins.flatten()).flatten()
+                d_fed_back = flat[own].T @ before[own]
         # A product with ones and zeros: the rows' sums in one fixed order, whatever the threads.
         chosen = flat.new_zeros(context.rows, time * batch)
         chosen.scatter_(0, fed.reshape(1, -1), 1.0)
         return (
             _product(chosen, flat.T),
             d_gates.sum(dim=0) if context.conditioned else None,
-            _product(flat.T, before.T),
+            d_recurrent,
             d_gates[0] @ recurrent,
             d_cell,
             d_fed_back,

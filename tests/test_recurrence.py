@@ -18,15 +18,26 @@ BATCH, TIME, HIDDEN, EMBEDDING, CONDITION = 5, 7, 12, 6, 4
 class Parts(nn.Module):
     """What the functions take, in doubles."""
 
-    def __init__(self, *, embedding: int = EMBEDDING, conditioned: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        embedding: int = EMBEDDING,
+        conditioned: bool = True,
+        batch: int = BATCH,
+        forced: str = "some",
+    ) -> None:
         super().__init__()
         torch.manual_seed(3)
+        self.inputs = inputs()[:batch]
+        shares = {"all": 1.0, "some": 0.5, "none": 0.0}
+        drawn = torch.rand(BATCH, TIME, generator=torch.Generator().manual_seed(2))
+        self.coins = (drawn < shares[forced])[:batch]
         self.symbols = nn.Embedding(SYMBOL_COUNT, embedding)
-        self.condition = nn.Parameter(torch.randn(BATCH, CONDITION)) if conditioned else None
+        self.condition = nn.Parameter(torch.randn(batch, CONDITION)) if conditioned else None
         self.lstm = nn.LSTM(embedding + CONDITION * conditioned, HIDDEN, batch_first=True)
         self.out = nn.Linear(HIDDEN, OUTPUT_COUNT)
-        self.hidden = nn.Parameter(torch.randn(BATCH, HIDDEN))
-        self.cell = nn.Parameter(torch.randn(BATCH, HIDDEN))
+        self.hidden = nn.Parameter(torch.randn(batch, HIDDEN))
+        self.cell = nn.Parameter(torch.randn(batch, HIDDEN))
         self.double()
 
     @property
@@ -35,6 +46,9 @@ class Parts(nn.Module):
 
     def gates(self) -> recurrence.Gates:
         return recurrence.known_gates(self.lstm, self.symbols, self.condition)
+
+    def gates_of_inputs(self) -> tuple[recurrence.Gates, Tensor]:
+        return recurrence.gates_of_inputs(self.lstm, self.symbols, self.condition, self.inputs)
 
     def step(self, fed: Tensor, state: recurrence.State) -> tuple[Tensor, recurrence.State]:
         """One step of nn.LSTM for an embedded symbol (batch, embedding)."""
@@ -52,12 +66,8 @@ def inputs() -> Tensor:
     return drawn
 
 
-def coins() -> Tensor:
-    return torch.rand(BATCH, TIME, generator=torch.Generator().manual_seed(2)) < 0.5
-
-
 def true_steps(parts: Parts) -> Tensor:
-    read = parts.symbols(inputs())
+    read = parts.symbols(parts.inputs)
     if parts.condition is not None:
         repeated = parts.condition.unsqueeze(1).expand(-1, TIME, -1)
         read = torch.cat([read, repeated], dim=2)
@@ -67,7 +77,7 @@ def true_steps(parts: Parts) -> Tensor:
 
 def steps_with_own(parts: Parts, *, output: bool) -> Tensor:
     """Scheduled sampling as a loop over nn.LSTM."""
-    true, forced, state = inputs(), coins(), parts.state
+    true, forced, state = parts.inputs, parts.coins, parts.state
     fed = parts.symbols(true[:, 0])
     outputs = []
     for step in range(TIME):
@@ -80,27 +90,46 @@ def steps_with_own(parts: Parts, *, output: bool) -> Tensor:
 
 
 def run_true(parts: Parts) -> Tensor:
-    return recurrence.run(parts.gates(), parts.state, inputs())
+    gates, rows = parts.gates_of_inputs()
+    return recurrence.run(gates, parts.state, rows)
 
 
 def run_own_symbols(parts: Parts) -> Tensor:
-    return recurrence.run_with_own_symbols(parts.gates(), parts.state, inputs(), coins(), parts.out)
+    gates = parts.gates()
+    return recurrence.run_with_own_symbols(gates, parts.state, parts.inputs, parts.coins, parts.out)
 
 
 def run_own_outputs(parts: Parts) -> Tensor:
-    return recurrence.run_with_own_outputs(
-        parts.gates(), parts.state, inputs(), coins(), parts.lstm
-    )
+    gates, rows = parts.gates_of_inputs()
+    return recurrence.run_with_own_outputs(gates, parts.state, rows, parts.coins, parts.lstm)
+
+
+OUTPUT_FED: dict[str, object] = {"embedding": HIDDEN, "conditioned": False}
+
+
+def own_outputs(parts: Parts) -> Tensor:
+    return steps_with_own(parts, output=True)
+
+
+def own_symbols(parts: Parts) -> Tensor:
+    return steps_with_own(parts, output=False)
 
 
 CASES: dict[str, tuple[dict[str, object], Callable[[Parts], Tensor], Callable[[Parts], Tensor]]] = {
     "true inputs, a condition": ({}, run_true, true_steps),
     "true inputs, no condition": ({"conditioned": False}, run_true, true_steps),
-    "own symbols": ({}, run_own_symbols, lambda parts: steps_with_own(parts, output=False)),
-    "own outputs": (
-        {"embedding": HIDDEN, "conditioned": False},
+    "own symbols": ({}, run_own_symbols, own_symbols),
+    "own symbols only": ({"forced": "none"}, run_own_symbols, own_symbols),
+    "own outputs": (OUTPUT_FED, run_own_outputs, own_outputs),
+    "own outputs only": ({**OUTPUT_FED, "forced": "none"}, run_own_outputs, own_outputs),
+    "own outputs never": ({**OUTPUT_FED, "forced": "all"}, run_own_outputs, own_outputs),
+    "one word, true inputs": ({"batch": 1}, run_true, true_steps),
+    "one word, own symbols": ({"batch": 1}, run_own_symbols, own_symbols),
+    "one word, own outputs": ({**OUTPUT_FED, "batch": 1}, run_own_outputs, own_outputs),
+    "one word, own outputs only": (
+        {**OUTPUT_FED, "batch": 1, "forced": "none"},
         run_own_outputs,
-        lambda parts: steps_with_own(parts, output=True),
+        own_outputs,
     ),
 }
 
@@ -109,9 +138,9 @@ CASES: dict[str, tuple[dict[str, object], Callable[[Parts], Tensor], Callable[[P
 def test_outputs_and_all_gradients_are_those_of_nn_lstm(case: str) -> None:
     sizes, fast, slow = CASES[case]
     parts = Parts(**sizes)  # type: ignore[arg-type]
-    weights = torch.randn(
-        TIME, BATCH, HIDDEN, dtype=torch.double, generator=torch.Generator().manual_seed(9)
-    )
+    drawn = torch.Generator().manual_seed(9)
+    shape = (TIME, len(parts.inputs), HIDDEN)
+    weights = torch.randn(*shape, dtype=torch.double, generator=drawn)
     found: list[tuple[Tensor, dict[str, Tensor | None]]] = []
     for way in (slow, fast):
         parts.zero_grad(set_to_none=True)
@@ -128,6 +157,14 @@ def test_outputs_and_all_gradients_are_those_of_nn_lstm(case: str) -> None:
             torch.testing.assert_close(grads[name], gradient, rtol=1e-11, atol=1e-11)
 
 
+def test_a_single_words_table_has_only_its_own_symbols() -> None:
+    parts = Parts(batch=1)
+    gates, rows = parts.gates_of_inputs()
+    assert len(gates.table) == len(parts.inputs.unique()) + 1  # the last row is the biases'
+    torch.testing.assert_close(gates.table[rows], parts.gates().table[parts.inputs])
+    torch.testing.assert_close(gates.table[-1], parts.gates().table[-1])
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_without_gradients_the_outputs_are_the_same_bits(case: str) -> None:
     sizes, fast, _ = CASES[case]
@@ -141,7 +178,8 @@ def test_without_gradients_the_outputs_are_the_same_bits(case: str) -> None:
 def test_the_coins_of_the_caller_stay_as_they_are() -> None:
     parts = Parts(embedding=HIDDEN, conditioned=False)
     forced = torch.zeros(BATCH, 1, dtype=torch.bool)
-    recurrence.run_with_own_outputs(parts.gates(), parts.state, inputs()[:, :1], forced, parts.lstm)
+    gates = parts.gates()
+    recurrence.run_with_own_outputs(gates, parts.state, inputs()[:, :1], forced, parts.lstm)
     assert not forced.any()
 
 
