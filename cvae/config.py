@@ -56,6 +56,8 @@ _OPTIMIZER: Final[Node] = {
     "gradient_clip": NOT_NEGATIVE,
 }
 
+_CONVERSIONS: Final[Node] = {"conversions": one_of(("unseen", "seen"))}
+
 GROUPS: Final[Mapping[str, Mapping[str, Node]]] = {
     "data": {
         "common": {},
@@ -99,10 +101,14 @@ GROUPS: Final[Mapping[str, Mapping[str, Node]]] = {
     },
     "optim": {"one_cycle": _OPTIMIZER, "adam": _OPTIMIZER, "sgd": _OPTIMIZER, "report": _OPTIMIZER},
     "objective": {
-        "weighted": {"bleu_weight": NOT_NEGATIVE, "gaussian_weight": NOT_NEGATIVE},
-        "bleu": {},
-        "gaussian": {},
-        "pareto": {},
+        "weighted": {
+            "bleu_weight": NOT_NEGATIVE,
+            "gaussian_weight": NOT_NEGATIVE,
+            **_CONVERSIONS,
+        },
+        "bleu": _CONVERSIONS,
+        "gaussian": _CONVERSIONS,
+        "pareto": _CONVERSIONS,
     },
 }
 """Config groups: their members by the key ``name``, and each member's keys."""

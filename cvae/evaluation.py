@@ -32,8 +32,8 @@ REPORT_BANK_SEED: Final = 20190325
 DEV_BANK_SEED: Final = 20150612
 """Seed of the bank behind ``dev_gaussian_score``: another one, since selection looks at it."""
 
-FALLBACK_DEV_VERBS: Final = 200
-"""Training verbs that stand in for dev where a data set has none."""
+SEEN_VERBS: Final = 100
+"""Training verbs whose conversions say how well a model fits: 1,200 pairs."""
 
 _CHUNK: Final = 4096  # words decoded at once; bounds memory
 _SIDE_BY_SIDE: Final = 256  # words of like length encoded or scored at once; fits the cache
@@ -47,18 +47,23 @@ class Split:
     pairs: tuple[Pair, ...]
 
 
+def seen_split(dataset: Dataset) -> Split:
+    """The twelve conversions of a fixed sample of training verbs, none of them a report pair's."""
+    shown = {word for pair in dataset.report_pairs for word in (pair.source, *pair.accepted)}
+    others = [row for row in dataset.train if not shown.intersection(row.preferred)]
+    sample = sorted(others or dataset.train, key=lambda row: lemma_order(row.preferred[0]))
+    return Split("train", pairs_of(sample[:SEEN_VERBS], include_same=False))
+
+
 def dev_split(dataset: Dataset) -> Split:
     """The twelve conversions of every dev verb.
 
-    A data set without dev verbs lends some of its training verbs, none of them a report pair's:
-    selection then measures fit, but still never sees the report's pairs. The name says so.
+    A data set without dev verbs has those of ``seen_split`` in their place: selection then
+    measures fit, but still never sees the report's pairs. The name says so.
     """
     if dataset.dev:
         return Split("dev", pairs_of(dataset.dev, include_same=False))
-    shown = {word for pair in dataset.report_pairs for word in (pair.source, *pair.accepted)}
-    others = [row for row in dataset.train if not shown.intersection(row.preferred)]
-    lent = sorted(others or dataset.train, key=lambda row: lemma_order(row.preferred[0]))
-    return Split("train", pairs_of(lent[:FALLBACK_DEV_VERBS], include_same=False))
+    return seen_split(dataset)
 
 
 def prior_bank(latent_size: int, draws: int, seed: int) -> Tensor:
@@ -148,6 +153,14 @@ class Observations:
     @cached_property
     def dev(self) -> list[tuple[Pair, str]]:
         return self._converted(dev_split(self.dataset).pairs)
+
+    @cached_property
+    def seen_verbs(self) -> list[tuple[Pair, str]]:
+        return self._converted(seen_split(self.dataset).pairs)
+
+    @cached_property
+    def train(self) -> list[tuple[Pair, str]]:
+        return self._converted(pairs_of(self.dataset.train, include_same=False))
 
     @cached_property
     def test(self) -> list[tuple[Pair, str]]:
@@ -257,6 +270,19 @@ def dev_conversions(seen: Observations) -> Numbers:
     return _conversions("dev", seen.dev)
 
 
+def seen_conversions(seen: Observations) -> Numbers:
+    """A fixed sample of training verbs: how well the model fits, whatever it makes of new verbs."""
+    return {
+        "seen_bleu4": _bleu4(seen.seen_verbs),
+        "seen_exact_match": _exact_match(seen.seen_verbs),
+    }
+
+
+def train_conversions(seen: Observations) -> Numbers:
+    """Exact match of all twelve conversions of every training verb."""
+    return _exact_matches("train", seen.train)
+
+
 def test_conversions(seen: Observations) -> Numbers:
     """The same for the test verbs. For the record only: nothing is chosen by it."""
     return _conversions("test", seen.test)
@@ -332,9 +358,15 @@ def likelihood(seen: Observations) -> Numbers:
     }
 
 
-DURING_TRAINING: Final[tuple[Metric, ...]] = (report_conversions, dev_conversions, dev_generation)
+DURING_TRAINING: Final[tuple[Metric, ...]] = (
+    report_conversions,
+    dev_conversions,
+    seen_conversions,
+    dev_generation,
+)
 METRICS: Final[tuple[Metric, ...]] = (
     *DURING_TRAINING,
+    train_conversions,
     report_generation,
     latent_use,
     likelihood,
@@ -396,19 +428,22 @@ def sample_rows(seen: Observations) -> list[dict[str, Cell]]:
 
 
 def _conversions(split: str, converted: Sequence[tuple[Pair, str]]) -> dict[str, float | None]:
-    table: dict[str, float | None] = {
-        f"{split}_bleu4": _bleu4(converted),
-        f"{split}_exact_match": _exact_match(converted),
-    }
-    for word, wanted in (("regular", True), ("irregular", False)):
-        part = [item for item in converted if item[0].regular == wanted]
-        table[f"{split}_exact_match_{word}"] = _exact_match(part)
-        table[f"{split}_pairs_{word}"] = len(part)
+    table = {f"{split}_bleu4": _bleu4(converted), **_exact_matches(split, converted)}
     for tense, name in enumerate(TENSES):
         part = [item for item in converted if item[0].target_tense == tense]
         table[f"{split}_exact_match_to_{name}"] = _exact_match(part)
     distances = [metrics.edit_distance(pair.target, word) for pair, word in converted]
     table[f"{split}_edit_distance"] = sum(distances) / len(distances) if distances else None
+    return table
+
+
+def _exact_matches(split: str, converted: Sequence[tuple[Pair, str]]) -> dict[str, float | None]:
+    """Exact match of all pairs, and of regular and irregular verbs apart with their counts."""
+    table: dict[str, float | None] = {f"{split}_exact_match": _exact_match(converted)}
+    for word, wanted in (("regular", True), ("irregular", False)):
+        part = [item for item in converted if item[0].regular == wanted]
+        table[f"{split}_exact_match_{word}"] = _exact_match(part)
+        table[f"{split}_pairs_{word}"] = len(part)
     return table
 
 

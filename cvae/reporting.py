@@ -101,6 +101,9 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         f"{dev_name} exact match".ljust(20)
         + f" {shown('dev_exact_match')}  (regular {shown('dev_exact_match_regular')}, "
         f"irregular {shown('dev_exact_match_irregular')}), BLEU-4 {shown('dev_bleu4')}",
+        f"train exact match    {shown('train_exact_match')}  (regular "
+        f"{shown('train_exact_match_regular')}, irregular "
+        f"{shown('train_exact_match_irregular')})",
         f"latent z             KL {shown('kl', 1)} nats, mutual information "
         f"{shown('mutual_information', 2)} nats, active units {table['active_units']:.0f}",
         f"-log p(x|c)          {shown('nll', 2)} nats per word (importance-weighted)",

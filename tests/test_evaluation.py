@@ -38,6 +38,63 @@ def model(request: pytest.FixtureRequest) -> ConditionalVAE:
     return network.eval()
 
 
+def test_the_seen_verbs_are_training_verbs_and_no_report_pairs() -> None:
+    full = load_table("common")
+    split = evaluation.seen_split(full)
+    trained = {word for row in full.train for word in row.preferred}
+    shown = {word for pair in full.report_pairs for word in (pair.source, *pair.accepted)}
+    sources = {pair.source for pair in split.pairs}
+    assert len(split.pairs) == 12 * evaluation.SEEN_VERBS
+    assert sources <= trained
+    assert not shown & sources
+    assert split == evaluation.seen_split(full)
+
+
+def test_without_dev_verbs_the_seen_ones_stand_in_and_are_named() -> None:
+    full = load_table("common")
+    without = Dataset(**{**vars(full), "dev": ()})
+    assert evaluation.dev_split(full).name == "dev"
+    assert evaluation.dev_split(without) == evaluation.seen_split(full)
+    assert evaluation.dev_split(without).name == "train"
+
+
+def test_the_exact_match_of_the_training_verbs_counts_every_verb_and_pair(
+    model: ConditionalVAE, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A converter that regularises every past: what it gets wrong is known beforehand."""
+
+    def regularised(
+        _: object, pairs: list[tuple[str, int, int]], device: torch.device
+    ) -> list[str]:
+        del device
+        forms = {
+            (word, source): row.preferred
+            for row in dataset.train
+            for source, word in enumerate(row.preferred)
+        }
+        return [
+            forms[word, source][target] if target != 3 else forms[word, source][0] + "ed"
+            for word, source, target in pairs
+        ]
+
+    monkeypatch.setattr(evaluation, "convert", regularised)
+    table = evaluation.train_conversions(observations(model, dataset))
+    rows = {True: 0, False: 0}
+    right = {True: 0, False: 0}
+    for row in dataset.train:
+        rows[row.regular] += 1
+        right[row.regular] += row.preferred[0] + "ed" in row.forms[3]
+    assert rows[False] > 10 and right[False] < 0.5 * rows[False] < right[True]
+    assert table["train_pairs_regular"] == 12 * rows[True]
+    assert table["train_pairs_irregular"] == 12 * rows[False]
+    for kind, regular in (("regular", True), ("irregular", False)):
+        # Three of the twelve pairs of a verb end in the past.
+        wanted = 0.75 + 0.25 * right[regular] / rows[regular]
+        assert table[f"train_exact_match_{kind}"] == pytest.approx(wanted)
+    everything = 0.75 + 0.25 * sum(right.values()) / sum(rows.values())
+    assert table["train_exact_match"] == pytest.approx(everything)
+
+
 def observations(model: ConditionalVAE, dataset: Dataset) -> evaluation.Observations:
     return evaluation.Observations(model, dataset, draws=60, importance_samples=3, device=CPU)
 

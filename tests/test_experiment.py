@@ -12,7 +12,6 @@ import torch
 from test_config import MEMBERS, compose
 
 from cvae import evaluation, experiment, trial
-from cvae.data import load_table
 from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
 from cvae.training import Trainer
@@ -146,6 +145,29 @@ def test_the_other_objectives(name: str, words: list[str], tmp_path: Path) -> No
     assert value == {"bleu": pair[0], "gaussian": pair[1], "pareto": pair}[name]
 
 
+@pytest.mark.parametrize("name", ["weighted", "bleu", "pareto", "gaussian"])
+@pytest.mark.parametrize(
+    ("conversions", "metric"), [("seen", "seen_bleu4"), ("unseen", "dev_bleu4")]
+)
+def test_an_objective_counts_the_conversions_it_names(
+    name: str, conversions: str, metric: str, words: list[str], tmp_path: Path
+) -> None:
+    chosen = (f"objective={name}", f"objective.conversions={conversions}", "data.dev_count=3")
+    value = experiment.run(compose(*words, *chosen), tmp_path / "run", [])
+    result = result_of(tmp_path / "run")
+    bleu4, gaussian = result["metrics"][metric], result["metrics"]["dev_gaussian_score"]
+    assert result["metrics"]["seen_bleu4"] != result["metrics"]["dev_bleu4"]
+    assert result["objective"]["parts"] == {"bleu4": bleu4, "gaussian_score": gaussian}
+    assert value == pytest.approx(
+        {
+            "weighted": 0.5 * bleu4 + 0.5 * gaussian,
+            "bleu": bleu4,
+            "pareto": (bleu4, gaussian),
+            "gaussian": gaussian,
+        }[name]
+    )
+
+
 def test_a_pruned_run_says_so(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,16 +210,6 @@ def test_every_member_trains_a_step(
     assert losses.cross_entropy > 0.0
     moved = [not torch.equal(before[name], value) for name, value in model.named_parameters()]
     assert sum(moved) > len(moved) / 2
-
-
-def test_the_fallback_dev_set_holds_no_report_pair() -> None:
-    full = load_table("common")
-    without = type(full)(full.name, full.train, (), (), full.report_pairs, full.known)
-    split = evaluation.dev_split(without)
-    assert split.name == "train"
-    shown = {word for pair in full.report_pairs for word in (pair.source, *pair.accepted)}
-    assert len(split.pairs) == 12 * evaluation.FALLBACK_DEV_VERBS
-    assert not shown & {pair.source for pair in split.pairs}
 
 
 def test_cuda_without_a_card_is_refused(words: list[str], tmp_path: Path) -> None:
