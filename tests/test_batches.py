@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cvae.alphabet import EOS, PAD, SOS, decode, encode
-from cvae.batches import PairBatch, TrainingRows, Words, length_buckets, words_to_tensor
+from cvae.batches import (
+    PairBatch,
+    TrainingRows,
+    Words,
+    _fingerprints,
+    length_buckets,
+    words_to_tensor,
+)
 from cvae.data import Paradigm
 
 PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
@@ -215,6 +222,36 @@ def test_the_share_of_pairs_that_are_made_up(share: float, low: float, high: flo
     ]
     made_up = sum(word[:20] != "b" * 20 for word in words) / len(words)
     assert low <= made_up <= high
+
+
+def test_no_made_up_word_is_a_form_of_an_irregular_verb() -> None:
+    """ "call" made into "fall" would teach "falled"."""
+    rows = TrainingRows(
+        (
+            paradigm("call calls calling called"),
+            paradigm("fall falls falling fell", regular=False),
+            paradigm("ceed ceeds ceeding ceeded"),
+            paradigm("feed feeds feeding fed", regular=False),
+        )
+    )
+    assert rows.free_letters.tolist() == [2, 0, 2, 0]
+    made_up = Counter[str]()
+    for seed in range(300):
+        for batch in epoch(rows, seed, hallucination_share=1.0):
+            chosen = (batch.rows % 2 == 0).tolist()  # the regular rows
+            for words in (batch.source, batch.target):
+                made_up.update(itertools.compress(spelled(words), chosen))
+    irregular = {form for row in rows.paradigms[1::2] for form in row}
+    assert len(made_up) > 500
+    assert made_up["balling"] > 0 and made_up["deeds"] > 0
+    assert not irregular & made_up.keys()
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=6), min_size=2, max_size=40, unique=True))
+@PATIENT
+def test_different_words_have_different_fingerprints(words: list[str]) -> None:
+    fingerprints = _fingerprints(words_to_tensor(words).symbols)
+    assert len(fingerprints.unique()) == len(words)
 
 
 def test_hallucination_leaves_the_rows_themselves_alone() -> None:
