@@ -207,6 +207,11 @@ def _parts(gates: Tensor) -> tuple[Tensor, ...]:
     return gates.chunk(4, dim=-1)
 
 
+def _by_step(gates: Tensor) -> list[tuple[Tensor, ...]]:
+    """``_parts`` of each step of (time, batch, 4 * size)."""
+    return list(zip(*(part.unbind() for part in _parts(gates)), strict=True))
+
+
 def _apply(
     gates: Gates,
     state: State,
@@ -267,41 +272,25 @@ class _Steps(torch.autograd.Function):
         # on, and their products one.
         alone = coins is not None and fed_back is not None and not bool(coins[1:].any())
         later = recurrent + fed_back if alone and fed_back is not None else recurrent
-        steps = zip(
-            *(part.unbind() for part in (gates, *_parts(gates), fed, tanh_cells)),
-            *(part[:-1].unbind() for part in (hiddens, cells)),
-            *(part[1:].unbind() for part in (hiddens, cells)),
-            strict=True,
-        )
-        for step, (values, i, f, g, o, fed_now, tanh_cell, h, c, h_next, c_next) in enumerate(
-            steps
-        ):
+        for step, (i, f, g, o) in enumerate(_by_step(gates)):
+            values, fed_now = gates[step], fed[step]
             if step and coins is not None and head is not None:
                 weight, bias = head
-                own = torch.addmm(bias, h, weight.T).argmax(dim=1)
+                own = torch.addmm(bias, hiddens[step], weight.T).argmax(dim=1)
                 torch.where(coins[step], fed_now, own, out=fed_now)
             torch.index_select(table, 0, fed_now, out=values)
             if constant is not None:
                 values += constant
-            _add_product(values, h, later if step else recurrent)
+            _add_product(values, hiddens[step], later if step else recurrent)
             if coins is not None and fed_back is not None and not alone:
                 own = torch.nonzero(~coins[step]).flatten()
-                values.index_add_(0, own, h[own] @ fed_back.T)
+                values.index_add_(0, own, hiddens[step][own] @ fed_back.T)
             _activate(values, size)
-            torch.mul(f, c, out=c_next).addcmul_(i, g)
-            torch.tanh(c_next, out=tanh_cell)
-            torch.mul(tanh_cell, o, out=h_next)
-        context.save_for_backward(
-            gates,
-            hiddens,
-            cells,
-            tanh_cells,
-            recurrent,
-            later,
-            None if alone else fed_back,
-            fed,
-            coins,
-        )
+            torch.mul(f, cells[step], out=cells[step + 1]).addcmul_(i, g)
+            torch.tanh(cells[step + 1], out=tanh_cells[step])
+            torch.mul(tanh_cells[step], o, out=hiddens[step + 1])
+        kept = (gates, hiddens, cells, tanh_cells, recurrent, later, fed_back, fed, coins)
+        context.save_for_backward(*kept)
         context.rows, context.conditioned, context.alone = len(table), constant is not None, alone
         return hiddens[1:]
 
@@ -320,46 +309,27 @@ class _Steps(torch.autograd.Function):
         d_cell = torch.zeros_like(cells[0])
         through_tanh = torch.empty_like(d_cell)
         back = later.T if batch == 1 else later.T.contiguous()
-        steps = zip(
-            *(part.unbind() for part in (grad, *_parts(gates), gates[..., : 2 * size])),
-            *(part.unbind() for part in (*_parts(d_gates), d_gates[..., : 2 * size], d_gates)),
-            *(part.unbind() for part in (cells[:-1], tanh_cells)),
-            strict=True,
-        )
-        d_next = None  # gradient of the gates a step later
-        for step, (
-            grad_now,
-            i,
-            f,
-            g,
-            o,
-            i_f,
-            d_i,
-            d_f,
-            d_g,
-            d_o,
-            d_i_f,
-            d_now,
-            c,
-            tanh_cell,
-        ) in reversed(list(enumerate(steps))):
-            d_hidden.copy_(grad_now)
-            if d_next is not None:
-                _add_product(d_hidden, d_next, back)
-                if fed_back is not None:
+        parts, d_parts = _by_step(gates), _by_step(d_gates)
+        for step in reversed(range(time)):
+            i, f, g, o = parts[step]
+            d_i, d_f, d_g, d_o = d_parts[step]
+            d_hidden.copy_(grad[step])
+            if step + 1 < time:
+                _add_product(d_hidden, d_gates[step + 1], back)
+                if fed_back is not None and not context.alone:
                     own = torch.nonzero(~coins[step + 1]).flatten()
-                    d_hidden.index_add_(0, own, d_next[own] @ fed_back)
-            torch.mul(d_hidden, tanh_cell, out=d_o)
-            tanh_backward(d_hidden.mul_(o), tanh_cell, grad_input=through_tanh)
+                    d_hidden.index_add_(0, own, d_gates[step + 1][own] @ fed_back)
+            torch.mul(d_hidden, tanh_cells[step], out=d_o)
+            tanh_backward(d_hidden.mul_(o), tanh_cells[step], grad_input=through_tanh)
             d_cell += through_tanh
             torch.mul(d_cell, g, out=d_i)
-            torch.mul(d_cell, c, out=d_f)
+            torch.mul(d_cell, cells[step], out=d_f)
             torch.mul(d_cell, i, out=d_g)
             d_cell *= f
-            sigmoid_backward(d_i_f, i_f, grad_input=d_i_f)
+            i_and_f, d_i_and_f = gates[step][:, : 2 * size], d_gates[step][:, : 2 * size]
+            sigmoid_backward(d_i_and_f, i_and_f, grad_input=d_i_and_f)
             tanh_backward(d_g, g, grad_input=d_g)
             sigmoid_backward(d_o, o, grad_input=d_o)
-            d_next = d_now
         flat, before = d_gates.flatten(0, 1), hiddens[:-1].flatten(0, 1)
         d_fed_back = None
         if context.alone:
