@@ -1,9 +1,9 @@
-"""``python benchmarks/findings.py multirun``: docs/findings.md and docs/scores.md from the runs.
+"""``python benchmarks/findings.py multirun``: findings.md, scores.md and ladder.md from the runs.
 
 It reads the studies of the report's claims, ``ablation`` and ``pareto``, and the single runs in
-directories named ``scores_*``, below the given directories. It fills tables and the yes or no of
-each claim between the documents' markers, and draws docs/figures/. What no run is found of stays as
-it is. The words around the markers are written by hand.
+directories named ``scores_*`` and ``ladder_*``, below the given directories. It fills tables and
+the yes or no of each claim between the documents' markers, and draws docs/figures/. What no run is
+found of stays as it is. The words around the markers are written by hand.
 """
 
 from __future__ import annotations
@@ -341,15 +341,18 @@ def protocol_block(runs: Runs) -> str:
     """The report's protocol: the ten conversions and the prior draws of every ``scores_*``."""
     rows = []
     for (data, name), part in runs.groupby(["data", "study"]):
-        train = load_table(data).train
-        draws = int(part["gaussian_draws"].iloc[0])
-        expected = len(train) * (1.0 - (1.0 - 1.0 / len(train)) ** draws)
         cells = [_range(_numbers(part, column)) for column in PROTOCOL]
-        cells[3] += f" of {expected:.0f}"
+        cells[3] += f" of {_uniform_distinct(data, part):.0f}"
         minutes = [seconds / 60.0 for seconds in _numbers(part, "seconds")]
         rows.append([data, name, str(len(part)), *cells, _range(minutes)])
     heads = ["data", "model", "n", *PROTOCOL.values(), "minutes"]
     return measuring.table(heads, rows)
+
+
+def _uniform_distinct(data: str, runs: Runs) -> float:
+    """Distinct rows that as many uniform draws from the training rows would hit in the mean."""
+    rows, draws = len(load_table(data).train), int(runs["gaussian_draws"].iloc[0])  # type: ignore[arg-type]
+    return float(rows * (1.0 - (1.0 - 1.0 / rows) ** draws))
 
 
 def scores_block(runs: Runs) -> str:
@@ -408,12 +411,79 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     _save(figure, path)
 
 
+# --- the ladder --------------------------------------------------------------------------------
+
+RUNGS: Final = ("report", "report_batched", "report_tuned", "single_tuned", "default", "best")
+"""Experiments from the report to the default, as they stand in ``ladder_NAME``."""
+
+LADDER: Final = {
+    "bleu4": "BLEU-4, ten pairs",
+    "gaussian_score": "Gaussian score",
+    "gaussian_distinct": "distinct rows",
+    "kl": "KL, nats",
+    "mutual_information": "mutual information, nats",
+    "train_exact_match": "exact, training verbs",
+}
+
+
+def _rungs(runs: Runs) -> list[tuple[str, Runs]]:
+    return [(rung, part) for rung in RUNGS if len(part := _where(runs, "study", f"ladder_{rung}"))]
+
+
+def ladder_block(runs: Runs) -> str:
+    """A row for each rung. Times are multiples of the default's on as many threads."""
+    threads = [_result(path)["versions"]["torch_threads"] for path in runs["run"]]
+    runs = runs.assign(threads=threads)
+    default = _where(runs, "study", "ladder_default").groupby("threads")["seconds"].mean()
+    rows = []
+    for rung, part in _rungs(runs):
+        cells = [_range(_numbers(part, column)) for column in LADDER]
+        cells[2] += f" of {_uniform_distinct('common', part):.0f}"
+        times = (part["seconds"] / part["threads"].map(default)).dropna()
+        rows.append([rung, str(len(part)), *cells, _range(list(times))])
+    table = measuring.table(["rung", "n", *LADDER.values(), "time (default = 1)"], rows)
+    return f"{table}\n\n![ladder](figures/ladder.png)"
+
+
+def draw_ladder(runs: Runs, path: Path) -> None:
+    """KL and both scores over training, a row for each rung: mean over the seeds and range."""
+    from matplotlib.figure import Figure
+
+    rungs = _rungs(runs)
+    panels = {
+        "kl": "KL (nats per word)",
+        "kl_weight": "KL weight",
+        "seen_bleu4": "BLEU-4 (seen verbs)",
+        "dev_gaussian_score": "Gaussian score (dev bank)",
+    }
+    curves = results.curves(runs, damaged="warn")
+    curves = curves.reindex(columns=list(dict.fromkeys([*curves, *panels])))
+    figure = Figure(figsize=(12.0, 0.5 + 2.0 * len(rungs)), dpi=100, layout="constrained")
+    grid = figure.subplots(len(rungs), len(panels), squeeze=False, sharex=True)
+    for line, (rung, part) in zip(grid, rungs, strict=True):
+        curve = curves[curves["run"].isin(part["run"])]
+        for axes, (column, title) in zip(line, panels.items(), strict=True):
+            seeds = curve.groupby("progress")[column].agg(["mean", "min", "max"])
+            axes.plot(seeds.index, seeds["mean"], color="C0")
+            axes.fill_between(seeds.index, seeds["min"], seeds["max"], alpha=0.25, color="C0")
+            axes.set_ylim(bottom=0.0)
+            if column in ("seen_bleu4", "dev_gaussian_score"):
+                axes.set_ylim(0.0, 1.02)
+            axes.grid(alpha=0.3)
+            if line is grid[0]:
+                axes.set_title(title, fontsize=10)
+            if line is grid[-1]:
+                axes.set_xlabel("share of training", fontsize=9)
+        line[0].set_ylabel(rung, fontsize=10)
+    _save(figure, path)
+
+
 # --- documents ---------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Fill both documents and draw the figures."""
-    parser = argparse.ArgumentParser(description="Fill docs/findings.md and docs/scores.md.")
+    parser = argparse.ArgumentParser(description="Fill docs/findings.md, scores.md, ladder.md.")
     parser.add_argument("runs", nargs="+", help="a sweep, or any directory above several")
     parser.add_argument("--documents", type=Path, default=DOCUMENTS)
     options = parser.parse_args(arguments)
@@ -445,12 +515,22 @@ def main(arguments: list[str] | None = None) -> int:
         draw_pareto(pareto, figures / "pareto.png")
         tables["pareto"] = pareto_block(pareto)
     _fill(options.documents / "scores.md", tables, ("protocol", "scores", "ablation", "pareto"))
+    ladder = runs[study.str.startswith("ladder_") & (runs["status"] == "complete")]
+    blocks = {}
+    if len(ladder):
+        draw_ladder(ladder, figures / "ladder.png")
+        blocks["ladder"] = ladder_block(ladder)
+    _fill(options.documents / "ladder.md", blocks, ("ladder",))
     return 0
 
 
 def _data(run: str) -> str:
     """The data set of a run; a column only where runs differ in it."""
-    return str(json.loads(Path(run, "result.json").read_text())["config"]["data"]["name"])
+    return str(_result(run)["config"]["data"]["name"])
+
+
+def _result(run: str) -> Any:
+    return json.loads(Path(run, "result.json").read_text())
 
 
 def _fill(document: Path, blocks: dict[str, str], names: Iterable[str]) -> None:

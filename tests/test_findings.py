@@ -32,7 +32,7 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
-    for name in ("findings.md", "scores.md"):
+    for name in ("findings.md", "scores.md", "ladder.md"):
         shutil.copy(REPOSITORY / "docs" / name, tmp_path / "docs" / name)
     return tmp_path / "docs"
 
@@ -110,6 +110,37 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
     ablation = block(documents / "scores.md", "ablation").splitlines()
     assert ablation[2].startswith("| none | 1 of 2 |") and "| 0.875 |" in ablation[2]
     assert ablation[3].startswith("| no_grids | 1 of 1 |") and "| 0.500 |" in ablation[3]
+
+
+def test_the_ladder_compares_with_the_default_on_as_many_threads(
+    findings: ModuleType, documents: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "multirun"
+    taken = {  # seconds and threads of each seed
+        "ladder_default": [(100.0, 2), (300.0, 1)],
+        "ladder_report_tuned": [(150.0, 2), (150.0, 1), (75.0, 4)],
+    }
+    for study, seeds in taken.items():
+        for seed, (seconds, threads) in enumerate(seeds):
+            run(runs, study, seed, {"seed": seed}, train_exact_match=0.75, gaussian_draws=1000)
+            path = runs / study / f"trial_{seed:05d}" / "result.json"
+            result = json.loads(path.read_text())
+            result["seconds"]["total"] = seconds
+            result["versions"] = {"torch_threads": str(threads)}
+            path.write_text(json.dumps(result))
+    assert findings.main([str(runs), "--documents", str(documents)]) == 0
+    found = block(documents / "ladder.md", "ladder").splitlines()
+    rows = [line for line in found[2:] if line.startswith("|")]
+    assert [row.split(" | ")[0] for row in rows] == ["| report_tuned", "| default"]
+    # On four threads the default was not run: that seed's time says nothing.
+    assert rows[0].endswith("| 0.750 | 1 (0.500 to 1.500) |") and "of 679" in rows[0]
+    assert rows[1].endswith("| 0.750 | 1 |")
+    assert (documents / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_rung_of_the_ladder_is_an_experiment(findings: ModuleType) -> None:
+    members = {path.stem for path in (REPOSITORY / "configs" / "experiment").glob("*.yaml")}
+    assert set(findings.RUNGS) - {"default"} <= members
 
 
 def test_the_documents_hold_every_claim_and_its_command(findings: ModuleType) -> None:
