@@ -91,7 +91,7 @@ def place(tmp_path: Path) -> Path:
         ("convert train.txt walk --to past", "is a file; name the directory that holds it"),
         ("convert empty walk --to past", "the run has not ended, or this is no run directory"),
         ("convert old walk --to pasts", "--to is 'pasts', which is no tense; allowed: simple_pr"),
-        ("convert old Walk --to past", "'W' is not one of the letters a..z"),
+        ("convert old w4lk --to past", "'4' in 'w4lk' is not a letter a to z"),
         ("generate old -n 0", "-n is 0; allowed: 1 to"),
         ("compare nowhere", "nowhere: no such directory"),
         ("compare empty", "holds no run (a directory with result.json or .hydra)"),
