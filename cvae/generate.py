@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -93,26 +94,30 @@ def paradigms(model: ConditionalVAE, count: int, seed: int) -> Iterator[tuple[st
 # --- Output ------------------------------------------------------------------------------------
 
 
+# Every line is flushed: whoever reads a pipe sees it when it is made.
+
+
 def _write_text(verbs: Iterator[tuple[str, ...]]) -> None:
-    rows = [TENSES, *verbs]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(TENSES))]
-    for row in rows:
+    # The first batch sets the widths: waiting for the rest could take an hour and all memory.
+    first = [TENSES, *islice(verbs, _BATCH)]
+    widths = [max(len(row[column]) for row in first) for column in range(len(TENSES))]
+    for row in chain(first, verbs):
         padded = (word.ljust(width) for word, width in zip(row, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        print("  ".join(padded).rstrip(), flush=True)
 
 
 def _write_csv(verbs: Iterator[tuple[str, ...]]) -> None:
     # Forms consist of a..z and ?, so that nothing needs quoting.
     print(",".join(TENSES))
     for forms in verbs:
-        print(",".join(forms))
+        print(",".join(forms), flush=True)
 
 
 def _write_json(verbs: Iterator[tuple[str, ...]]) -> None:
     # One verb a line: readable, and as one list still a single JSON document.
     for number, forms in enumerate(verbs):
         print("[" if number == 0 else ",")
-        print(" ", json.dumps(dict(zip(TENSES, forms, strict=True))), end="")
+        print(" ", json.dumps(dict(zip(TENSES, forms, strict=True))), end="", flush=True)
     print("\n]")
 
 
