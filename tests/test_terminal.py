@@ -8,6 +8,23 @@ import sys
 import pytest
 
 
+def test_warnings_as_errors_are_ours_alone() -> None:
+    program = (
+        "import warnings; from cvae import terminal; terminal.libraries_may_warn()\n"
+        "import hydra_plugins.hydra_cvae_sweeper._samplers  # SQLAlchemy warns as it is imported\n"
+        "warnings.warn_explicit('x', UserWarning, 'file', 1, module='pandas.core')\n"
+        "for module in ('cvae.data', 'hydra_plugins.hydra_cvae_sweeper._loop', '__main__'):\n"
+        "    try:\n"
+        "        warnings.warn_explicit('x', UserWarning, 'file', 1, module=module)\n"
+        "    except UserWarning:\n"
+        "        continue\n"
+        "    raise SystemExit(module)\n"
+    )
+    words = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [

@@ -132,6 +132,18 @@ def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path)
     assert lines[0].startswith("error: ") and says in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("-Werror", "hydra.sweep.dir"), ("-O", "python -O leaves out assertions that Hydra needs")],
+)
+def test_a_search_under_an_option_of_python(option: str, says: str, place: Path) -> None:
+    program = [sys.executable, option, "-m", "cvae.run", "-m"]
+    finished = start([*program, *SMALL, "hydra.sweep.dir=train.txt"], place)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ") and says in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
 def test_words_may_stand_behind_the_options(place: Path) -> None:
     before = ended(convert.main, [place / "old", "walk", "talk", "--to", "past"])
     behind = ended(convert.main, [place / "old", "--to", "past", "walk", "talk"])
