@@ -11,12 +11,11 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from cvae.alphabet import TENSES, WordError, read_word
 from cvae.data import read_lines
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -83,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Prints one prediction a line and nothing else, in the order of the words. Tenses: "
         "simple_present (present, 0), third_person (third, 1), progressive (ing, 2), past (3).",
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument(
+        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+    )
     parser.add_argument(
         "words",
         nargs="*",

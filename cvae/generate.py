@@ -11,11 +11,10 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -53,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Make up verbs: draws from the prior, each decoded under all four tenses.",
         epilog="The same seed gives the same verbs; a larger -n repeats them and goes on.",
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument(
+        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+    )
     parser.add_argument(
         "-n", dest="count", type=int, default=20, metavar="N", help="how many (default: 20)"
     )

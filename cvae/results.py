@@ -53,9 +53,7 @@ _MISSING: Final = object()
 _INT: Final = re.compile(r"[+-]?\d+(_\d+)*")
 _WORD: Final = re.compile(r"[+-]?(inf|nan)")
 _LARGEST_TEXT: Final = 256 * 2**20
-_OF_A_RUN: Final = frozenset(
-    {"result.json", "unfinished.json", "checkpoint.safetensors", "metrics.csv", "epochs.csv"}
-)
+_OF_A_RUN: Final = frozenset({"result.json", "unfinished.json", "checkpoint.safetensors"})
 _OF_A_SEARCH: Final = "multirun.yaml"
 _TRIAL: Final = re.compile(r"trial_(\d{5,18})(?:_\d+)?")
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 _last_words = b""
@@ -67,6 +69,17 @@ def any_text_may_be_printed() -> None:
 
 class InputError(ValueError):
     """Input that cannot be used; the message is one line."""
+
+
+def run_directory(text: str) -> Path:
+    """The path that ``text`` is, for argparse; an empty one would be the working directory.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no text.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; name the directory of a run")
+    return Path(text)
 
 
 def visible(text: str) -> str:

@@ -240,7 +240,6 @@ UNFINISHED = {
         ("mine_3", {}, ("interrupted", "no result.json: ", None, None, None)),
         ("mine_3", {".lock": ""}, ("interrupted", "no result.json: ", None, None, None)),
         ("mine", {"checkpoint.safetensors": ""}, ("interrupted", "no result", None, None, None)),
-        ("mine", {"metrics.csv": "step\n"}, ("interrupted", "no result", None, None, None)),
     ],
 )
 def test_a_trial_that_left_nothing_but_this_is_a_row_and_is_counted(
