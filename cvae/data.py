@@ -295,12 +295,11 @@ def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, .
     """
     number_name = {2: "two words (source target)", 4: "four words"}[width]
     notes: list[str] = []
+    before = len(problems)
     lines = _lines_of(path, problems, notes)
     if lines and _is_header(lines[0].text, width):
         notes.append("line 1 is a header and is left out")
         del lines[0]
-        if not lines:
-            problems.append(f"{path}: no words below the header")
     rows = []
     places: dict[str, list[int]] = defaultdict(list)  # of what was interpreted
     for line in lines:
@@ -324,6 +323,8 @@ def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, .
             places["words are separated by commas or semicolons"].append(line.number)
         if _BLANKS.search(line.text):
             places["blanks of another kind are read as blanks"].append(line.number)
+    if not rows and len(problems) == before:
+        problems.append(f"{path}: holds no words")
     notes += [f"{what} ({_lines_named(numbers)})" for what, numbers in places.items()]
     if notes and not problems:
         warnings.warn(f"{path}: {'; '.join(notes)}", stacklevel=3)

@@ -136,7 +136,8 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
 
 def _paths_of(several: object) -> list[Paths]:
     paths: list[Paths] = []
-    for path in several if isinstance(several, Iterable) else [several]:
+    is_list = isinstance(several, Iterable) and not isinstance(several, bytes)
+    for path in several if is_list else [several]:  # type: ignore[attr-defined]
         if not isinstance(path, str | os.PathLike):
             raise ResultsError(f"{path!r:.60} is no path: name a directory, or a list of them")
         paths.append(path)
@@ -495,7 +496,10 @@ def _digest(run: _Run) -> str | None:
     """Return a digest of the whole configuration, if it is known."""
     if not run.resolved:
         return None
-    text = json.dumps([run.config, run.seed], sort_keys=True)
+    try:
+        text = json.dumps([run.config, run.seed], sort_keys=True)
+    except RecursionError:  # nested by the hundred, and none of ours
+        return None
     # The prefix keeps a reader of CSV from taking sixteen digits for a number.
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -617,11 +621,12 @@ def repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series[bool]:
     runs that also agree in the columns ``by`` are compared. A run whose configuration is not
     known is none, as in a table without the column ``configuration``.
     """
-    if "configuration" not in frame.columns:
-        return pd.Series(False, index=frame.index)
-    known = (frame["status"] == "complete") & frame["configuration"].notna()
-    again = frame[known].duplicated(["configuration", *by])
-    return again.reindex(frame.index, fill_value=False)
+    again = np.zeros(len(frame), dtype=bool)
+    if "configuration" in frame.columns:
+        known = (frame["status"] == "complete") & frame["configuration"].notna()
+        # By position: concatenated tables have each label several times.
+        again[known.to_numpy(dtype=bool)] = frame[known].duplicated(["configuration", *by])
+    return pd.Series(again, index=frame.index)
 
 
 def _without_repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:

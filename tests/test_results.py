@@ -310,7 +310,7 @@ def test_what_cannot_be_loaded_is_one_clear_line(tmp_path: Path) -> None:
         ([[]], "no path given"),
         ([None], "None is no path: name a directory, or a list of them"),
         ([["a", 5]], "5 is no path"),
-        ([b"a"], "97 is no path"),
+        ([b"a"], "b'a' is no path"),
         (["a\0b"], "no such directory"),
         (["x" * 5000], "cannot be read: File name too long"),
     ],
@@ -673,6 +673,13 @@ def test_an_exact_repeat_counts_once(repeated: pd.DataFrame) -> None:
     complete = "5 of 10 runs are exact repeats"
     with pytest.warns(UserWarning, match=complete):
         assert set(results.importance(repeated)["n"]) == {5}
+
+
+def test_concatenated_tables_count_repeats_too(repeated: pd.DataFrame) -> None:
+    once = repeated[repeated["sweep"].str.endswith("/a")].reset_index(drop=True)
+    with pytest.warns(UserWarning, match="5 of 12 runs are exact repeats"):
+        mean = results.aggregate(pd.concat([once, once]), "anneal")
+    assert mean["objective_n"].sum() == 5
 
 
 def test_a_repeat_in_another_group_counts_there(repeated: pd.DataFrame) -> None:
