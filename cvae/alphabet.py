@@ -6,6 +6,8 @@ sequence 27; padding (28) is ours, since the report trains one word at a time.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,6 +24,30 @@ MAX_WORD_LENGTH: Final = 24
 """Longest word accepted, in letters; bounds every decoder loop."""
 
 _INDEX: Final = {letter: index for index, letter in enumerate(LETTERS)}
+
+
+class WordError(ValueError):
+    """A word that cannot be used; the message is one line."""
+
+
+def read_word(text: str) -> str:
+    """Return ``text`` as a word: letters a..z, capitals A..Z in lower case.
+
+    Raises:
+        WordError: if there is another character, no letter, or more than ``MAX_WORD_LENGTH``.
+    """
+    quoted = ascii(text if len(text) <= MAX_WORD_LENGTH else text[:MAX_WORD_LENGTH] + "...")
+    if not text:
+        raise WordError("an empty word")
+    strange = re.search("[^A-Za-z]", text)
+    if strange is not None:
+        # The name of what cannot be seen; a control character has none.
+        name = "" if strange[0].isascii() else unicodedata.name(strange[0], "").lower()
+        named = f" ({name})" if name and not strange[0].isalpha() else ""
+        raise WordError(f"{strange[0]!a}{named} in {quoted} is not a letter a to z")
+    if len(text) > MAX_WORD_LENGTH:
+        raise WordError(f"{quoted} has {len(text)} letters; at most {MAX_WORD_LENGTH} are allowed")
+    return text.lower()
 
 
 def encode(word: str) -> list[int]:

@@ -15,7 +15,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cvae.ranges import did_you_mean
 from cvae.terminal import (
     InputError,
     exit_code_of,
@@ -87,13 +86,7 @@ def _compare(options: argparse.Namespace) -> None:
     interrupt_raises()  # a file may be half written from here on
     frame = results.load(*options.paths)
     if options.by is not None:
-        allowed = results.numeric_columns(frame)
-        if options.by not in allowed:
-            hint = did_you_mean(options.by, allowed)
-            choose = f"{hint}Choose" if hint else "choose"
-            raise results.ResultsError(
-                f"no numeric column {options.by!r}: {choose} from {', '.join(allowed)}"
-            )
+        results.require_columns(frame, [options.by], numeric=True)
     width = _WIDTH_UNKNOWN
     if sys.stdout.isatty():
         width = min(max(shutil.get_terminal_size().columns, _NARROWEST), _WIDEST)
@@ -158,14 +151,16 @@ def run_again(overrides: str) -> str:
 
 
 def _counts(frame: pd.DataFrame) -> str:
-    from cvae.results import STATUSES
+    from cvae.results import STATUSES, about_repeats, repeats
 
     counts = frame["status"].value_counts()
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
     sweeps = frame["sweep"].nunique()
+    again = repeats(frame)
     return (
         f"{len(frame)} run{'s' * (len(frame) != 1)} in {sweeps} "
         f"director{'y' if sweeps == 1 else 'ies'}: {parts}"
+        + (f"; {about_repeats(again)}" if again.any() else "")
     )
 
 
@@ -244,7 +239,8 @@ def _by_importance(frame: pd.DataFrame, by: str | None) -> list[str]:
     column = by or ("objective" if complete["objective"].notna().any() else results.PARETO[0])
     if complete[column].isna().all():
         return keys
-    order = list(results.importance(frame, column)["parameter"])
+    distinct = frame[~results.repeats(frame)]
+    order = list(results.importance(distinct, column)["parameter"])
     return [*order, *(key for key in keys if key not in order)]
 
 

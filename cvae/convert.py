@@ -11,11 +11,11 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from cvae.alphabet import LETTERS, MAX_WORD_LENGTH, TENSES
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
+from cvae.alphabet import TENSES, WordError, read_word
+from cvae.data import read_lines
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -57,7 +57,10 @@ def _run(options: argparse.Namespace) -> None:
     source = None if options.source is None else parse_tense("--from", options.source)
     if not options.words and not options.run_dir.exists():
         raise InputError(f"{options.run_dir}: no such run directory; it stands before the words")
-    words = check_words(options.words or _read_words(sys.stdin))
+    given, notes = (options.words, []) if options.words else _read_words(sys.stdin)
+    words = check_words(given)
+    if words != given:
+        notes.append("capitals are read in lower case")
 
     from cvae.run_directory import RunDirectory, RunDirectoryError
 
@@ -65,6 +68,8 @@ def _run(options: argparse.Namespace) -> None:
         model = RunDirectory(options.run_dir).load_model()
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
+    if notes:
+        print(f"cvae.convert: {'; '.join(notes)}", file=sys.stderr)
     for word, tense, prediction in conversions(model, words, source, target):
         row = (word, TENSES[tense], TENSES[target], prediction)
         print("\t".join(row) if options.verbose else prediction)
@@ -77,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Prints one prediction a line and nothing else, in the order of the words. Tenses: "
         "simple_present (present, 0), third_person (third, 1), progressive (ing, 2), past (3).",
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument(
+        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+    )
     parser.add_argument(
         "words",
         nargs="*",
@@ -119,44 +126,39 @@ def parse_tense(option: str, text: str) -> int:
 
 
 def check_words(words: Iterable[str]) -> list[str]:
-    """Return the words, all of which can be encoded.
+    """Return the words as ``alphabet.read_word`` reads them.
 
     Raises:
-        InputError: naming the first word that cannot and counting the rest, or if there is none.
+        InputError: naming the first word that cannot be used and counting the rest, or if there is
+            none.
     """
-    words = list(words)
-    problems = [problem for word in words if (problem := _problem(word))]
+    read, problems = [], []
+    for word in words:
+        try:
+            read.append(read_word(word))
+        except WordError as error:
+            problems.append(str(error))
     if problems:
         more = f" (and {len(problems) - 1} more such words)" if len(problems) > 1 else ""
         raise InputError(f"{problems[0]}{more}")
-    if not words:
+    if not read:
         raise InputError("no words: name some, or give them on standard input, one a line")
-    return words
+    return read
 
 
-def _problem(word: str) -> str | None:
-    """Why a word cannot be used, or None."""
-    if not word:
-        return "an empty line or word; a word has at least one letter"
-    unknown = next((letter for letter in word if letter not in LETTERS), None)
-    if unknown is not None:
-        return f"{word!a:.60}: {unknown!a} is not one of the letters a..z"
-    if len(word) > MAX_WORD_LENGTH:
-        return f"{word!a:.60}: {len(word)} letters; a word has at most {MAX_WORD_LENGTH}"
-    return None
-
-
-def _read_words(lines: TextIO | None) -> list[str]:
-    """One word a line; a byte order mark, CRLF and trailing blank lines are fine."""
-    if lines is None or lines.isatty():  # None: standard input is closed
-        return []
+def _read_words(stream: TextIO | None) -> tuple[list[str], list[str]]:
+    """One word a line, in a text that ``data.read_lines`` reads; and its notes."""
+    if stream is None or stream.isatty():  # None: standard input is closed
+        return [], []
     try:
-        words = [line.strip() for line in lines.read().removeprefix("\ufeff").split("\n")]
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not {error.encoding.upper()}") from error
-    while words and not words[-1]:
-        words.pop()
-    return words
+        lines, notes = read_lines(stream.buffer.read())
+    except ValueError as error:
+        raise InputError(f"standard input {error}") from error
+    for line in lines:
+        if line.fault or not line.text.strip():
+            # Each word has its line in what is printed: none can be left out.
+            raise InputError(f"standard input:{line.number}: {line.fault or 'an empty line'}")
+    return [line.text.strip() for line in lines], notes
 
 
 # --- Conversion --------------------------------------------------------------------------------

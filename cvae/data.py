@@ -1,22 +1,25 @@
 """Verbs to train and to measure on: the shipped table, and users' own files.
 
 Nothing is skipped in silence: a row that cannot be used stops the program with one
-:class:`DataError` that names every such row; only repeated rows are dropped, with a warning.
+:class:`DataError` that names every such row. What can be read in one way only is read, and one
+warning for each file says how (capitals, commas, a header, empty lines, UTF-16); repeated rows are
+dropped, with a warning.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from cvae.alphabet import MAX_WORD_LENGTH, TENSES
+from cvae.alphabet import TENSES, WordError, read_word
 from cvae.inflection import convert, is_regular
 
 Forms = tuple[str, str, str, str]
@@ -27,6 +30,26 @@ Variants = tuple[str, ...]
 
 SHOWN_PROBLEMS: Final = 20
 """How many bad rows the text of a :class:`DataError` lists; the rest are counted."""
+
+_MARKS: Final = {
+    codecs.BOM_UTF8: "UTF-8",
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_NO_TEXT: Final = {
+    b"PK\x03\x04": "is a workbook or another zip archive; export it as text",
+    b"\x1f\x8b": "is compressed (gzip); decompress it first",
+    b"%PDF": "is a PDF; export it as text",
+}
+_BLANKS: Final = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_HEADER_WORDS: Final = frozenset(
+    {"simple", "present", "third", "rd", "person", "singular", "progressive", "continuous"}
+    | {"participle", "gerund", "ing", "past", "preterite", "infinitive", "base", "lemma", "verb"}
+    | {"form", "tense", "word", "source", "target", "input", "output", "sp", "tp", "pg", "p"}
+)
+"""What the names of columns are made of; no verb has four of its forms among them."""
 
 TABLE_COLUMNS: Final = (*TENSES, "regular", "commonness", "split", "common_split")
 
@@ -186,11 +209,63 @@ def linked_groups(word_sets: Sequence[Iterable[str]]) -> list[list[int]]:
 # --- Reading lines -----------------------------------------------------------------------------
 
 
-def _read_lines(path: Path, problems: list[str]) -> list[tuple[str, bytes]]:
-    """Return ("path:number", content) of every line, without line ends and trailing blank lines.
+@dataclass(frozen=True)
+class Line:
+    """A line of a text file: its number, from 1, and its text, or why it cannot be read."""
 
-    A file that cannot be read or holds nothing is added to ``problems``.
+    number: int
+    text: str
+    fault: str | None = None
+
+
+def read_lines(content: bytes) -> tuple[list[Line], list[str]]:
+    """Return the lines of a text file, and in words what was not as expected: UTF-8 and LF.
+
+    A byte order mark of UTF-8 and CRLF are expected too. Blank lines at the end are left out.
+
+    Raises:
+        ValueError: saying what the content is, if it is no text or in an unknown encoding.
     """
+    notes = []
+    for beginning, what in _NO_TEXT.items():
+        if content.startswith(beginning):
+            raise ValueError(what)
+    encoding = next((_MARKS[mark] for mark in _MARKS if content.startswith(mark)), "UTF-8")
+    if encoding != "UTF-8":
+        try:
+            content = content.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"begins as {encoding}, but is damaged at byte {error.start}; save it as UTF-8"
+            ) from None
+        notes.append(f"it is in {encoding}")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    nul = content.find(b"\0")
+    if nul >= 0:
+        halves = (content[0::2].count(0), content[1::2].count(0))
+        if max(halves) > len(content) / 4:
+            raise ValueError("looks like UTF-16 without a byte order mark; save it as UTF-8")
+        number = content.count(b"\n", 0, nul) + 1
+        raise ValueError(f"is no text: line {number} holds a NUL character; save it as UTF-8 text")
+    if b"\r" in content and b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+        notes.append("its lines end in CR")
+    lines = [line.rstrip(b"\r") for line in content.split(b"\n")]
+    while lines and not lines[-1].strip(b" \t"):
+        lines.pop()
+    return [_line(number, line) for number, line in enumerate(lines, start=1)], notes
+
+
+def _line(number: int, content: bytes) -> Line:
+    try:
+        return Line(number, content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{content[error.start]:02x} at position {error.start + 1}"
+        return Line(number, "", f"not UTF-8: {byte}; save the file as UTF-8")
+
+
+def _lines_of(path: Path, problems: list[str], notes: list[str]) -> list[Line]:
+    """Return the lines of a file; one that cannot be read or is empty goes to ``problems``."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             # A named pipe would be waited for, and a device may never end.
@@ -202,53 +277,78 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[str, bytes]]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         problems.append(f"{path}: cannot be read: {reason}")
         return []
-    content = content.removeprefix(b"\xef\xbb\xbf")  # editors on Windows write this mark
-    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
-    while lines and not lines[-1].strip(b" \t"):
-        lines.pop()
+    try:
+        lines, unexpected = read_lines(content)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
+        return []
+    notes += unexpected
     if not lines:
         problems.append(f"{path}: empty file")
-    return [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1)]
+    return lines
 
 
-def _word_fault(word: str) -> str | None:
-    """Say why ``word`` cannot be used, or None; quotes at most a little of it."""
-    quoted = ascii(word if len(word) <= MAX_WORD_LENGTH else word[:MAX_WORD_LENGTH] + "...")
-    if not word:
-        return "an empty word"
-    strange = re.search("[^a-z]", word)
-    if strange is not None:
-        hint = "; words must be in lower case" if re.match("[A-Z]", strange[0]) else ""
-        return f"{strange[0]!a} in {quoted} is not a letter a to z{hint}"
-    if len(word) > MAX_WORD_LENGTH:
-        return f"{quoted} has {len(word)} letters; at most {MAX_WORD_LENGTH} are allowed"
-    return None
+def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, ...]]:
+    """Return rows of ``width`` words; faults go to ``problems``.
 
-
-def _decode(line: bytes) -> tuple[str, str | None]:
-    """Return the text of a line and what is wrong with it, if anything."""
-    try:
-        return line.decode("utf-8"), None
-    except UnicodeDecodeError as error:
-        return "", f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
-
-
-def _read_rows(path: Path, width: int, problems: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield rows of ``width`` words separated by spaces or tabs; faults go to ``problems``."""
+    Words are separated by blanks or tabs; also by commas or semicolons, which are no letters.
+    """
     number_name = {2: "two words (source target)", 4: "four words"}[width]
-    for place, line in _read_lines(path, problems):
-        text, fault = _decode(line)
-        words = tuple(re.findall(r"[^ \t]+", text))
-        if fault is None and not words:
-            fault = "an empty line"
-        if fault is None and len(words) != width:
-            fault = f"expected {number_name}, found {len(words)}"
+    notes: list[str] = []
+    before = len(problems)
+    lines = _lines_of(path, problems, notes)
+    if lines and _is_header(lines[0].text, width):
+        notes.append("line 1 is a header and is left out")
+        del lines[0]
+    rows = []
+    places: dict[str, list[int]] = defaultdict(list)  # of what was interpreted
+    for line in lines:
+        text, fault = _BLANKS.sub(" ", line.text).strip(" \t"), line.fault
+        if text == "" and fault is None:
+            places["empty lines are left out"].append(line.number)
+            continue
+        cells = re.split(r"[ \t]*[,;][ \t]*|[ \t]+", text.rstrip(" \t,;"))
+        if fault is None and len(cells) != width:
+            fault = f"expected {number_name}, found {len(cells)}"
         if fault is None:
-            fault = "; ".join(filter(None, map(_word_fault, words))) or None
-        if fault is None:
-            yield words
-        else:
-            problems.append(f"{place}: {fault}")
+            words, faults = _words(cells)
+            fault = "; ".join(faults) or None
+        if fault is not None:
+            problems.append(f"{path}:{line.number}: {fault}")
+            continue
+        rows.append(words)
+        if list(words) != cells:
+            places["capitals are read in lower case"].append(line.number)
+        if re.search("[,;]", text):
+            places["words are separated by commas or semicolons"].append(line.number)
+        if _BLANKS.search(line.text):
+            places["blanks of another kind are read as blanks"].append(line.number)
+    if not rows and len(problems) == before:
+        problems.append(f"{path}: holds no words")
+    notes += [f"{what} ({_lines_named(numbers)})" for what, numbers in places.items()]
+    if notes and not problems:
+        warnings.warn(f"{path}: {'; '.join(notes)}", stacklevel=3)
+    return rows
+
+
+def _is_header(text: str, width: int) -> bool:
+    """Whether a line holds names of columns, and not a verb that would be trained on."""
+    names = re.findall("[a-z]+", text.lower())
+    return len(names) >= width and len(set(names)) > 1 and _HEADER_WORDS.issuperset(names)
+
+
+def _words(cells: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+    words, faults = [], []
+    for cell in cells:
+        try:
+            words.append(read_word(cell))
+        except WordError as error:
+            faults.append(str(error))
+    return tuple(words), faults
+
+
+def _lines_named(numbers: Sequence[int]) -> str:
+    return f"line {numbers[0]}" + (f" and {len(numbers) - 1} more" if len(numbers) > 1 else "")
 
 
 # --- The shipped table -------------------------------------------------------------------------
@@ -279,7 +379,10 @@ def _parse_table_row(text: str) -> _TableRow | str:
     first, second, third, fourth = (tuple(cell.split("/")) for cell in cells[:4])
     forms = (first, second, third, fourth)
     regular, commonness, split, common_split = cells[4:]
-    faults = [fault for words in forms for word in words if (fault := _word_fault(word))]
+    spellings = [word for words in forms for word in words]
+    read, faults = _words(spellings)
+    if not faults and list(read) != spellings:
+        faults.append("words must be in lower case")
     if regular not in ("0", "1"):
         faults.append(f"regular is {regular!a}, not 0 or 1")
     if not re.fullmatch("[0-9]{1,2}", commonness):
@@ -303,16 +406,15 @@ def _read_table(path: Path) -> tuple[_TableRow, ...]:
     """
     problems: list[str] = []
     rows: list[_TableRow] = []
-    lines = _read_lines(path, problems)
-    if lines and lines[0][1].decode("utf-8", "replace") != ",".join(TABLE_COLUMNS):
-        raise DataError([f"{lines[0][0]}: the columns must be {','.join(TABLE_COLUMNS)}"])
+    lines = _lines_of(path, problems, [])
+    if lines and lines[0].text != ",".join(TABLE_COLUMNS):
+        raise DataError([f"{path}:1: the columns must be {','.join(TABLE_COLUMNS)}"])
     if len(lines) == 1:
         problems.append(f"{path}: no verbs below the names of the columns")
-    for place, line in lines[1:]:
-        text, fault = _decode(line)
-        row = fault or _parse_table_row(text)
+    for line in lines[1:]:
+        row = line.fault or _parse_table_row(line.text)
         if isinstance(row, str):
-            problems.append(f"{place}: {row}")
+            problems.append(f"{path}:{line.number}: {row}")
         else:
             rows.append(row)
     if problems:
@@ -450,7 +552,9 @@ def load_files(
     """Return verbs from files in the format that the community of this task uses.
 
     A byte order mark, CRLF line ends, trailing blank lines, and several spaces or tabs between
-    words are fine. Repeated rows are dropped with one warning for each file.
+    words are fine. UTF-16 with its mark, CR line ends, a header, empty lines, other blanks, commas
+    or semicolons between words, and capitals are read too, with one warning for each file that says
+    so. Repeated rows are dropped with one warning for each file.
 
     Args:
         train_path: four words a line: simple present, third person, progressive, past.
@@ -460,21 +564,20 @@ def load_files(
 
     Raises:
         DataError: naming file, line and reason of every row that cannot be used (another number
-            of words, a character outside a-z, an empty line, a word longer than
-            ``MAX_WORD_LENGTH``, not UTF-8), or if a file cannot be read, or if ``test_tenses``
-            or ``dev_count`` do not fit the files.
+            of words, what ``alphabet.read_word`` refuses, not UTF-8), or if a file cannot be read
+            or is no text, or if ``test_tenses`` or ``dev_count`` do not fit the files.
     """
     train_path = Path(train_path)
     _check_tenses(test_tenses)
     if dev_count < 0:
         raise DataError([f"dev_count is {dev_count}; it must be 0 or more"])
     problems: list[str] = []
-    train_rows = list(_read_rows(train_path, 4, problems))
+    train_rows = _read_rows(train_path, 4, problems)
     test_rows: list[tuple[str, ...]] = []
     if test_path is not None:
         test_path = Path(test_path)
         before = len(problems)
-        test_rows = list(_read_rows(test_path, 2, problems))
+        test_rows = _read_rows(test_path, 2, problems)
         # With bad rows the count says nothing new.
         if len(problems) == before and len(test_rows) != len(test_tenses):
             problems.append(

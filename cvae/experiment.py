@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import platform
 import subprocess
 import textwrap
@@ -21,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+import hydra.utils
 import torch
 from torch import Tensor
 
@@ -179,7 +181,11 @@ class _Run:
         if config["threads"]:
             torch.set_num_threads(config["threads"])
         self.device = _device(config["device"])
-        self.dataset = load_dataset(config["data"])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self.dataset = load_dataset(config["data"])
+        for warning in caught:
+            log.warning("%s", warning.message)
         torch.manual_seed(config["seed"])
         self.model_config = _without(("name",), config["model"])
         self.model = build_model(config["model"]["name"], **self.model_config).to(self.device)
@@ -479,12 +485,19 @@ def load_dataset(node: Mapping[str, Any]) -> Dataset:
     knobs = _without(("name",), node)
     if node["name"] == "files":
         return load_files(
-            knobs["train_path"],
-            knobs["test_path"],
+            _where_typed(knobs["train_path"]),
+            None if knobs["test_path"] is None else _where_typed(knobs["test_path"]),
             test_tenses=knobs["test_tenses"],
             dev_count=knobs["dev_count"],
         )
     return load_table(node["name"])
+
+
+def _where_typed(path: str) -> str:
+    """``path`` from where Hydra was started, which ``hydra.job.chdir`` leaves."""
+    if os.path.isabs(path):
+        return path
+    return os.path.relpath(hydra.utils.to_absolute_path(path))
 
 
 def make_trainer(

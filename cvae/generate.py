@@ -10,11 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Make up verbs: draws from the prior, each decoded under all four tenses.",
         epilog="The same seed gives the same verbs; a larger -n repeats them and goes on.",
     )
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a run")
+    parser.add_argument(
+        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+    )
     parser.add_argument(
         "-n", dest="count", type=int, default=20, metavar="N", help="how many (default: 20)"
     )
@@ -93,26 +95,30 @@ def paradigms(model: ConditionalVAE, count: int, seed: int) -> Iterator[tuple[st
 # --- Output ------------------------------------------------------------------------------------
 
 
+# Every line is flushed: whoever reads a pipe sees it when it is made.
+
+
 def _write_text(verbs: Iterator[tuple[str, ...]]) -> None:
-    rows = [TENSES, *verbs]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(TENSES))]
-    for row in rows:
+    # The first batch sets the widths: waiting for the rest could take an hour and all memory.
+    first = [TENSES, *islice(verbs, _BATCH)]
+    widths = [max(len(row[column]) for row in first) for column in range(len(TENSES))]
+    for row in chain(first, verbs):
         padded = (word.ljust(width) for word, width in zip(row, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        print("  ".join(padded).rstrip(), flush=True)
 
 
 def _write_csv(verbs: Iterator[tuple[str, ...]]) -> None:
     # Forms consist of a..z and ?, so that nothing needs quoting.
     print(",".join(TENSES))
     for forms in verbs:
-        print(",".join(forms))
+        print(",".join(forms), flush=True)
 
 
 def _write_json(verbs: Iterator[tuple[str, ...]]) -> None:
     # One verb a line: readable, and as one list still a single JSON document.
     for number, forms in enumerate(verbs):
         print("[" if number == 0 else ",")
-        print(" ", json.dumps(dict(zip(TENSES, forms, strict=True))), end="")
+        print(" ", json.dumps(dict(zip(TENSES, forms, strict=True))), end="", flush=True)
     print("\n]")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -65,4 +66,11 @@ POSITIVE_SHARE: Final = number("a number in (0, 1]", lambda value: 0.0 < value <
 NOT_NEGATIVE: Final = number("a finite number >= 0", lambda value: value >= 0.0)
 POSITIVE: Final = number("a finite number > 0", lambda value: value > 0.0)
 FLAG: Final = Range("true or false", lambda value: isinstance(value, bool))
-TEXT: Final = Range("a text", lambda value: isinstance(value, str) and value != "")
+
+
+def _is_text(value: object) -> bool:
+    # The bytes of a path that is not UTF-8 are lone surrogates here; no result could be written.
+    return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)
+
+
+TEXT: Final = Range("a text in UTF-8", _is_text)

@@ -130,6 +130,9 @@ def _json(data: object) -> str:
 def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
     """Return all that the page shows, as plain lists and dictionaries."""
     notes: list[str] = []
+    again = results.repeats(frame)
+    if again.any():
+        notes.append(f"{results.about_repeats(again)}; the importance counts each once")
     target, target_label = _target(frame)
     detailed = _detailed(frame, target, notes)
     by_run = {row: str(frame["run"].iloc[row]) for row in detailed}
@@ -145,7 +148,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "conversions": _details(by_run, "conversions.csv", _conversions, notes),
         "samples": _details(by_run, "samples.csv", _samples, notes),
         "detailed": len(detailed) < len(frame) and len(detailed),
-        "importance": _importance(frame, target),
+        "importance": _importance(frame[~again], target),
         "front": _front(frame),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
@@ -199,7 +202,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
         if name not in frame.columns:
             continue
         values = frame[name]
-        if isinstance(values.dtype, pd.DatetimeTZDtype):
+        if pd.api.types.is_datetime64_any_dtype(values):
             values = values.dt.strftime("%Y-%m-%d %H:%M:%S")
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         empty = bool(values.isna().all())
@@ -299,7 +302,7 @@ def _details(
     found: dict[str, dict[str, Any]] = {}
     damaged = []
     for row, run in by_run.items():
-        path = Path(run) / name
+        path = results.directory_of(run) / name
         try:
             text = StringIO(results.read_text(path), newline="")
             found[str(row)] = digest(csv.DictReader(text, strict=True))

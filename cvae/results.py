@@ -9,6 +9,7 @@ status and a reason: a hole in the table would make a search look better than it
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -27,6 +28,7 @@ import pandas as pd
 import yaml
 
 from cvae import atomic
+from cvae.ranges import did_you_mean
 
 STATUSES: Final = ("complete", "pruned", "diverged", "failed", "interrupted", "unreadable")
 """What became of a run. The first three are written by the run itself, ``failed`` by the search
@@ -44,13 +46,18 @@ PARETO: Final = ("objective_bleu4", "objective_gaussian_score")
 
 _HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective", *PARETO)
 _TAIL: Final = ("seconds", "seconds_train", "seconds_evaluate", "steps", "started_at")
-_LAST: Final = ("objective_name", "overrides")
+_LAST: Final = ("objective_name", "overrides", "configuration")
 _FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
 _WRITTEN: Final = STATUSES[:5]
 _MISSING: Final = object()
 _INT: Final = re.compile(r"[+-]?\d+(_\d+)*")
 _WORD: Final = re.compile(r"[+-]?(inf|nan)")
 _LARGEST_TEXT: Final = 256 * 2**20
+_OF_A_RUN: Final = frozenset({"result.json", "unfinished.json", "checkpoint.safetensors"})
+_OF_A_SEARCH: Final = "multirun.yaml"
+_TRIAL: Final = re.compile(r"trial_(\d{5,18})(?:_\d+)?")
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_BYTE: Final = re.compile(rb"\\x([0-9a-f]{2})")
 _FLOAT: Final = re.compile(r"[+-]?((\d+(_\d+)*)?\.\d+|\d+(_\d+)*\.?)([eE][+-]?\d+)?")
 
 Paths = str | os.PathLike[str]
@@ -73,6 +80,7 @@ class _Run:
     parts: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    resolved: bool = False
     overrides: list[str] = field(default_factory=list)
     seed: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -88,12 +96,13 @@ class _Run:
 # Reading
 
 
-def load(*paths: Paths) -> pd.DataFrame:
+def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
     """Return one row for every run in ``paths``, whatever became of it.
 
-    Each path is a run directory, a sweep directory, or any directory above them; the rows keep
-    the order of the paths and, within one, the natural order of the directory names. A run
-    reached by two paths is one row.
+    Each path is a run directory, a sweep directory, or any directory above them, or a list of
+    such; the rows keep the order of the paths and, within one, the natural order of the directory
+    names. A run reached by two paths is one row. A trial that was killed before it wrote anything
+    is a row too.
 
     Columns: ``run`` (its directory), ``sweep`` (the directory that holds it), ``study`` and
     ``trial`` (name and number), ``status`` (one of ``STATUSES``), ``reason``, ``objective``
@@ -101,25 +110,50 @@ def load(*paths: Paths) -> pd.DataFrame:
     ``objective_gaussian_score``; then a column for every key that any of the runs overrides,
     typed, filled from the resolved configuration where a run does not override it; ``seed``;
     then every metric; ``seconds`` (and ``seconds_train``, ``seconds_evaluate``), ``steps``,
-    ``started_at``, ``objective_name`` and ``overrides`` (as one would type them). A key or
-    metric whose name is taken already is prefixed: ``config.objective``, ``metric.steps``.
+    ``started_at`` (UTC), ``objective_name``, ``overrides`` (as one would type them) and
+    ``configuration`` (a digest: equal where the whole resolved configuration is, the seed
+    included). A key or metric whose name is taken already is prefixed: ``config.objective``,
+    ``metric.steps``.
+
+    In texts, control characters are escaped and so are the bytes of a path that is not UTF-8
+    (``caf\\xe9``), for no table format can hold them; ``directory_of`` gives the path.
 
     Raises:
         ResultsError: if a path does not exist, is no directory, or holds no run.
     """
-    if not paths:
+    flat: list[Paths] = []
+    for path in paths:
+        flat += [path] if isinstance(path, str | os.PathLike) else _paths_of(path)
+    if not flat:
         raise ResultsError("no path given: name a run, a sweep, or a directory above them")
     found: dict[str, Path] = {}
-    for path in paths:
+    for path in flat:
         for directory in _find_runs(_directory(path)):
             found.setdefault(os.path.realpath(directory), directory)
     runs = [_read_run(directory) for directory in found.values()]
     return _frame(runs)
 
 
+def _paths_of(several: object) -> list[Paths]:
+    paths: list[Paths] = []
+    is_list = isinstance(several, Iterable) and not isinstance(several, bytes)
+    for path in several if is_list else [several]:  # type: ignore[attr-defined]
+        if not isinstance(path, str | os.PathLike):
+            raise ResultsError(f"{path!r:.60} is no path: name a directory, or a list of them")
+        paths.append(path)
+    return paths
+
+
 def _directory(path: Paths) -> Path:
+    if not os.fspath(path):
+        raise ResultsError("an empty path; name a directory, the one you are in as '.'")
     directory = Path(path)
-    if not directory.exists():
+    try:
+        exists = directory.exists()
+    except (OSError, ValueError) as error:  # no permission, a name too long, a NUL character
+        reason = getattr(error, "strerror", None) or error
+        raise ResultsError(f"{directory}: cannot be read: {reason}") from error
+    if not exists:
         raise ResultsError(f"{directory}: no such directory")
     if not directory.is_dir():
         raise ResultsError(f"{directory}: is a file; name a run, a sweep, or a directory above")
@@ -135,20 +169,27 @@ def _find_runs(root: Path) -> list[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    waiting = [root]
+    waiting = [(root, False)]
     while waiting:
-        directory = waiting.pop()
+        directory, of_a_search = waiting.pop()
         try:
             with os.scandir(directory) as entries:
                 # Links are not followed: a link to a parent would make the walk endless.
                 names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         except OSError as error:
             raise ResultsError(f"{directory}: cannot be listed: {error.strerror}") from error
-        if "result.json" in names or names.get(".hydra", False):
+        if not _OF_A_RUN.isdisjoint(names) or names.get(".hydra", False):
             yield directory
             continue
         below = [name for name, is_directory in names.items() if is_directory and name[0] != "."]
-        waiting += [directory / name for name in sorted(below, key=_natural, reverse=True)]
+        # A search makes the directory of a trial before it starts it.
+        made = of_a_search and all(name[0] == "." for name in names)
+        if not below and (made or _TRIAL.fullmatch(directory.name)):
+            yield directory
+            continue
+        of_a_search |= _OF_A_SEARCH in names
+        below.sort(key=_natural, reverse=True)
+        waiting += [(directory / name, of_a_search) for name in below]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -163,6 +204,7 @@ def _read_run(directory: Path) -> _Run:
         name = "unfinished.json"
     try:
         run = _run_from_result(directory, json.loads(read_text(directory / name)))
+        run.resolved = bool(run.config)
     except FileNotFoundError:
         run = _Run(directory, reason="no result.json: the run was killed, or still goes on")
     except _ShapeError as error:
@@ -176,8 +218,10 @@ def _read_run(directory: Path) -> _Run:
     if not run.config:
         _fill_from_hydra(run)
     run.assigned = _assignments(run.overrides)
-    if run.number is None and (match := re.fullmatch(r"(?:trial_)?(\d{1,18})", directory.name)):
-        run.number = int(match[1])
+    if run.number is None:
+        match = _TRIAL.fullmatch(directory.name)
+        match = match or re.fullmatch(r"(?:trial_)?(\d{1,18})", directory.name)
+        run.number = int(match[1]) if match else None
     return run
 
 
@@ -198,8 +242,27 @@ def read_text(path: Path) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return ``text`` as UTF-8 can hold it: lone surrogates, which JSON can name, become "?"."""
-    return text.encode("utf-8", "replace").decode()
+    """Return ``text`` as any table format can hold it.
+
+    Escaped are control characters but for tab and line feed, bytes that were no UTF-8, and lone
+    surrogates, which JSON can name.
+    """
+    return _UNPRINTABLE.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code < 0xDD00:  # what Python makes of the byte of a path that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+
+
+def directory_of(run: str) -> Path:
+    """Return the directory that a value of the column ``run`` names."""
+    path, name = Path(run), os.fsencode(run)
+    if not _BYTE.search(name) or path.exists():
+        return path
+    return Path(os.fsdecode(_BYTE.sub(lambda found: bytes([int(found[1], 16)]), name)))
 
 
 class _ShapeError(ValueError):
@@ -412,22 +475,36 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
     columns["seconds_train"] = _floats(run.seconds.get("train") for run in runs)
     columns["seconds_evaluate"] = _floats(run.seconds.get("evaluate") for run in runs)
     columns["steps"] = pd.array([run.steps for run in runs], dtype="Int64")
-    columns["started_at"] = pd.to_datetime(
+    started_at = pd.to_datetime(
         pd.Series([run.started_at for run in runs], dtype="str"),
         format="ISO8601",
         utc=True,
         errors="coerce",
     )
+    # Excel knows no time zones: pandas would refuse to write the table.
+    columns["started_at"] = started_at.dt.tz_localize(None)
     columns["objective_name"] = _texts(run.objective_name for run in runs)
     columns["overrides"] = _texts(shlex.join(run.overrides) for run in runs)
+    columns["configuration"] = _texts(_digest(run) for run in runs)
     frame = pd.DataFrame(columns)
     frame.attrs["parameters"] = list(parameter_columns.values())
     frame.attrs["metrics"] = list(metric_columns.values())
     return frame
 
 
+def _digest(run: _Run) -> str | None:
+    """Return a digest of the whole configuration, if it is known."""
+    if not run.resolved:
+        return None
+    try:
+        text = json.dumps([run.config, run.seed], sort_keys=True)
+    except RecursionError:  # nested by the hundred, and none of ours
+        return None
+    # The prefix keeps a reader of CSV from taking sixteen digits for a number.
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 def _texts(values: Iterable[str | None]) -> pd.Series[Any]:
-    # A lone surrogate (a directory name that is no UTF-8) can be stored nowhere: show it as "?".
     clean = [None if v is None else _clean(v) for v in values]
     return pd.Series(clean, dtype="str")
 
@@ -514,20 +591,58 @@ def numeric_columns(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _require(frame: pd.DataFrame, columns: Iterable[str], *, numeric: bool = False) -> None:
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], *, numeric: bool = False) -> None:
+    """Raise ``ResultsError`` at the first of ``columns`` that ``frame`` has not."""
     allowed = numeric_columns(frame) if numeric else [str(column) for column in frame.columns]
     for column in columns:
         if column not in allowed:
             what = "numeric column" if numeric else "column"
-            raise ResultsError(f"no {what} {column!r}: choose from {', '.join(allowed)}")
+            raise ResultsError(f"no {what} {column!r}: {_choices_for(column, allowed)}")
+
+
+def _choices_for(wanted: object, allowed: Sequence[str]) -> str:
+    hint = did_you_mean(str(wanted), allowed)
+    return f"{hint}{'Choose' if hint else 'choose'} from {', '.join(allowed)}"
 
 
 def _complete(frame: pd.DataFrame) -> pd.DataFrame:
-    _require(frame, ["status"])
+    require_columns(frame, ["status"])
     complete = frame[frame["status"] == "complete"]
     if complete.empty:
         raise ResultsError(f"none of the {len(frame)} runs is complete: there is nothing to rank")
     return complete
+
+
+def repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series[bool]:
+    """Return for each run whether it is complete and repeats one above it.
+
+    A repeat has the same resolved configuration, the seed included: it says nothing that the
+    other has not said, and counted as one more run it would make an interval too narrow. Only
+    runs that also agree in the columns ``by`` are compared. A run whose configuration is not
+    known is none, as in a table without the column ``configuration``.
+    """
+    again = np.zeros(len(frame), dtype=bool)
+    if "configuration" in frame.columns:
+        known = (frame["status"] == "complete") & frame["configuration"].notna()
+        # By position: concatenated tables have each label several times.
+        again[known.to_numpy(dtype=bool)] = frame[known].duplicated(["configuration", *by])
+    return pd.Series(again, index=frame.index)
+
+
+def _without_repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    again = repeats(frame, by)
+    if again.any():
+        warnings.warn(f"{about_repeats(again)}, and not counted again", stacklevel=3)
+    return frame[~again]
+
+
+def about_repeats(again: pd.Series[bool]) -> str:
+    """Return the words for what ``repeats`` found."""
+    one = int(again.sum()) == 1
+    return (
+        f"{again.sum()} of {len(again)} runs {'is an exact repeat' if one else 'are exact repeats'}"
+        f" (the same configuration and seed)"
+    )
 
 
 # --------------------------------------------------------------------------------------------
@@ -553,7 +668,7 @@ def curves(
         frame = load(source)
     else:
         frame = load(*source)
-    _require(frame, ["run", "sweep", "trial"])
+    require_columns(frame, ["run", "sweep", "trial"])
     table, damage = read_curves(list(frame["run"]))
     for message in damage.values():
         if damaged == "raise":
@@ -565,7 +680,7 @@ def curves(
     return pd.concat([about.reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
 
-def read_curves(runs: Sequence[Paths]) -> tuple[pd.DataFrame, dict[int, str]]:
+def read_curves(runs: Sequence[str]) -> tuple[pd.DataFrame, dict[int, str]]:
     """Return every ``metrics.csv`` in one table, and what is wrong with those that are damaged.
 
     The table's column ``_row`` is the position of the run in ``runs``; the dictionary is keyed
@@ -574,7 +689,7 @@ def read_curves(runs: Sequence[Paths]) -> tuple[pd.DataFrame, dict[int, str]]:
     by_header: dict[str, list[tuple[int, str]]] = {}
     damage: dict[int, str] = {}
     for row, run in enumerate(runs):
-        path = Path(run) / "metrics.csv"
+        path = directory_of(run) / "metrics.csv"
         try:
             header, _, body = read_text(path).partition("\n")
         except FileNotFoundError:
@@ -641,7 +756,7 @@ def best(
     """
     if n < 1:
         raise ResultsError(f"n is {n}: at least 1 run must be asked for")
-    _require(frame, [by], numeric=True)
+    require_columns(frame, [by], numeric=True)
     ranked = _complete(frame).dropna(subset=[by])
     if ranked.empty:
         if by == "objective" and frame[PARETO[0]].notna().any():
@@ -663,7 +778,7 @@ def pareto(frame: pd.DataFrame, by: Sequence[str] = PARETO) -> pd.DataFrame:
     Raises:
         ResultsError: if there is no such column or no complete run with values in all of them.
     """
-    _require(frame, by, numeric=True)
+    require_columns(frame, by, numeric=True)
     ranked = _complete(frame).dropna(subset=list(by))
     if ranked.empty:
         raise ResultsError(f"no complete run has values in {' and '.join(by)}")
@@ -705,7 +820,8 @@ def aggregate(
     """Return one row per configuration: the mean of its complete runs, over seeds.
 
     ``by`` names the columns that make a configuration (default: every varied key; the seed is
-    none). ``metrics`` defaults to the objective and its parts. Columns: ``by``, ``runs``,
+    none). ``metrics`` defaults to the objective and its parts. Exact repeats (see ``repeats``)
+    count once, with a warning. Columns: ``by``, ``runs``,
     ``not_complete`` (how many of the runs the means leave out), then for each metric ``m``:
     ``m_mean``, ``m_std`` (of the sample), ``m_n``, ``m_low`` and ``m_high`` (the t interval of
     the mean; missing for a single run). Sorted by the first metric, best first.
@@ -719,9 +835,10 @@ def aggregate(
     if metrics is None:
         metrics = [c for c in ("objective", *PARETO) if c in frame and frame[c].notna().any()]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    _require(frame, keys)
-    _require(frame, names, numeric=True)
+    require_columns(frame, keys)
+    require_columns(frame, names, numeric=True)
     _complete(frame)
+    frame = _without_repeats(frame, keys)
     is_complete = frame["status"] == "complete"
     table = frame[keys].copy()
     table["runs"] = 1
@@ -760,7 +877,9 @@ def compare(
 ) -> pd.DataFrame:
     """Compare the groups of complete runs that ``group`` makes, by ``metric``.
 
-    Columns: ``group``'s, ``n``, ``mean``, ``std``, ``low``, ``high`` (t interval of the mean),
+    Exact repeats (see ``repeats``) count once, with a warning. Columns: ``group``'s, ``n``,
+    ``not_complete`` (how many of the group's runs are left out: a group may have no others),
+    ``mean``, ``std``, ``low``, ``high`` (t interval of the mean),
     ``difference`` to the reference group with ``difference_low``, ``difference_high`` and
     ``p_value``, all three from Welch's t-test (two samples, unequal variances, two-sided), and
     ``p_holm``: the same corrected for the number of comparisons (Holm 1979). The reference is
@@ -777,21 +896,26 @@ def compare(
     keys = [group] if isinstance(group, str) else list(group)
     if not keys:
         raise ResultsError("no group given: name at least one column")
+    require_columns(frame, keys)
+    frame = _without_repeats(frame, keys)
     summary = aggregate(frame, keys, metric, confidence=confidence)
-    summary = summary[summary[f"{metric}_n"] > 0].reset_index(drop=True)
-    if summary.empty:
+    if not summary[f"{metric}_n"].any():
         raise ResultsError(f"no complete run has a value in {metric!r}")
     table = summary[keys].copy()
-    for name in ("n", "mean", "std", "low", "high"):
+    table["n"], table["not_complete"] = summary[f"{metric}_n"], summary["not_complete"]
+    for name in ("mean", "std", "low", "high"):
         table[name] = summary[f"{metric}_{name}"]
     reference = 0
     if baseline is not None:
         if len(keys) != 1:
             raise ResultsError("a baseline needs a single group column")
-        matches = np.flatnonzero((table[keys[0]] == baseline).fillna(False).to_numpy(dtype=bool))
+        measured = table[table["n"] > 0]
+        matches = np.flatnonzero((measured[keys[0]] == baseline).fillna(False).to_numpy(dtype=bool))
         if len(matches) == 0:
-            values = ", ".join(str(value) for value in table[keys[0]])
-            raise ResultsError(f"no group {baseline!r} in {keys[0]!r}: choose from {values}")
+            values = [str(value) for value in measured[keys[0]]]
+            raise ResultsError(
+                f"no group {baseline!r} in {keys[0]!r}: {_choices_for(baseline, values)}"
+            )
         reference = int(matches[0])
     n, mean = table["n"].to_numpy(dtype=float), table["mean"].to_numpy(dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -836,7 +960,8 @@ def importance(frame: pd.DataFrame, by: str = "objective", *, groups: int = 5) -
     their own. So it sees effects of any shape, on numbers and categories alike, is not ruled by
     a few very bad runs, and needs no model; it does not see interactions. 0: none, 1: all.
     ``noise`` is what a key without any effect reaches in 1 of 20 cases (200 permutations):
-    an importance below it means nothing. Complete runs only. Sorted, largest first.
+    an importance below it means nothing. Complete runs only; exact repeats (see ``repeats``) count
+    once, with a warning. Sorted, largest first.
 
     Columns: ``parameter``, ``importance``, ``noise``, ``groups``, ``n``; both shares are missing
     where there are too few runs to tell.
@@ -844,8 +969,8 @@ def importance(frame: pd.DataFrame, by: str = "objective", *, groups: int = 5) -
     Raises:
         ResultsError: if there is no such column, or no complete run has a value in it.
     """
-    _require(frame, [by], numeric=True)
-    runs = _complete(frame).dropna(subset=[by])
+    require_columns(frame, [by], numeric=True)
+    runs = _without_repeats(_complete(frame).dropna(subset=[by]))
     if runs.empty:
         raise ResultsError(f"no complete run has a value in {by!r}")
     ranks = runs[by].rank().to_numpy(dtype=float)

@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Hydra would otherwise print and exit by itself, with code 1 and several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     set_waiting_of_threads()
+    terminal.libraries_may_warn()
+    terminal.any_text_may_be_printed()
     # The store is one for the process and only read from here on; Hydra copies it, deeply, for
     # every group that --help lists and for every config that it composes.
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
@@ -135,6 +137,14 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 def _check_before_start(arguments: Sequence[str]) -> list[str]:
     """Check what can be checked before Hydra makes a directory; the arguments in Hydra's order."""
     known = command_line.parsed(arguments)
+    if known.multirun and sys.flags.optimize:
+        raise config_rules.ConfigError(
+            ["python -O leaves out assertions that Hydra needs to read a search; start without -O"]
+        )
+    if "${" in os.getcwd():
+        raise config_rules.ConfigError(
+            [f"{os.getcwd()}: Hydra would read ${{...}} in the working directory's name; rename it"]
+        )
     special = (known.help, known.hydra_help, known.cfg, known.info)
     if not (known.config_name or known.config_dir or any(special)):
         check = _check_search if known.multirun else _check_run

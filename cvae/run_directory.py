@@ -469,7 +469,10 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
     try:
         if not path.is_file():
             raise RunDirectoryError(f"{path}: is no regular file")
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with (
+            _name_in_utf8(path) as name,
+            safe_open(name, framework="pt", device="cpu") as file,
+        ):
             text = (file.metadata() or {}).get(_METADATA_KEY)
             # Copies: the file is mapped into memory and may be replaced or cut while in use.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -492,6 +495,17 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]
     if metadata is not None and not isinstance(metadata, dict):
         raise RunDirectoryError(f"{path}: is damaged (its metadata is no object); run again")
     return tensors, metadata
+
+
+@contextlib.contextmanager
+def _name_in_utf8(path: Path) -> Iterator[str]:
+    """A name of the file for safetensors, which opens no path that is not UTF-8."""
+    name = os.fspath(path)
+    if name.isascii() or os.fsencode(path).decode(errors="replace") == name:
+        yield name
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 class _Budget(TorchFunctionMode):

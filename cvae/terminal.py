@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 _last_words = b""
@@ -50,8 +54,32 @@ def _on_interrupt(
         signal.signal(signal.SIGINT, handler)
 
 
+def libraries_may_warn() -> None:
+    """Let no warning of a library end the program: with ``-W error`` one at an import would."""
+    if any(option.startswith("error") for option in sys.warnoptions):
+        ours = r"(cvae|hydra_plugins\.hydra_cvae_sweeper|__main__)\b"
+        warnings.filterwarnings("ignore", module=f"(?!{ours})")
+
+
+def any_text_may_be_printed() -> None:
+    """Let what the terminal's encoding lacks, as a path that is not UTF-8, be escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 class InputError(ValueError):
     """Input that cannot be used; the message is one line."""
+
+
+def run_directory(text: str) -> Path:
+    """The path that ``text`` is, for argparse; an empty one would be the working directory.
+
+    Raises:
+        argparse.ArgumentTypeError: if there is no text.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; name the directory of a run")
+    return Path(text)
 
 
 def visible(text: str) -> str:
@@ -65,6 +93,8 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
     A reader that has seen enough (head, less) is no error; neither is an interrupt, which is told
     by its code alone.
     """
+    libraries_may_warn()
+    any_text_may_be_printed()
     try:
         if sys.stdout is None:
             raise InputError("standard output is closed: there is nowhere to print to")

@@ -15,6 +15,7 @@ import torch
 from shared import DEFAULT
 
 from cvae import alphabet, convert
+from cvae.alphabet import WordError, read_word
 from cvae.batches import words_to_tensor
 from cvae.convert import infer_tenses
 from cvae.model import ConditionalVAE, build_model
@@ -114,26 +115,41 @@ def test_an_unknown_tense_is_named(
 @pytest.mark.parametrize(
     ("word", "part"),
     [
-        ("Abandon", "'A' is not one of the letters a..z"),
-        ("naïve", r"'\xef' is not one of the letters a..z"),
-        ("give up", "' ' is not"),
-        ("x\x1b[2J\n", r"'\x1b' is not"),
-        ("\udcff", r"'\udcff' is not"),
-        ("", "at least one letter"),
-        ("a" * 25, "25 letters; a word has at most 24"),
+        ("naïve", r"'\xef' in 'na\xefve' is not a letter a to z"),
+        ("Naïve", r"'\xef' in 'Na\xefve' is not a letter a to z"),
+        ("give up", "' ' in 'give up' is not"),
+        ("give\u00a0up", r"'\xa0' (no-break space) in 'give\xa0up' is not a letter"),
+        ("wa\u200blk", r"'\u200b' (zero width space) in 'wa\u200blk' is not a letter"),
+        ("walk,talk", "',' in 'walk,talk' is not"),
+        ("x\x1b[2J\n", r"'\x1b' in"),
+        ("\udcff", r"'\udcff' in"),
+        ("", "an empty word"),
+        ("a" * 25, "has 25 letters; at most 24 are allowed"),
         ("é" * 10**5, "is not"),
     ],
 )
-def test_a_word_that_cannot_be_used_is_named(
+def test_a_word_that_cannot_be_used_is_named_as_in_a_data_file(
     run: str, capsys: pytest.CaptureFixture[str], word: str, part: str
 ) -> None:
     assert convert.main([run, "walk", word, "--to", "past"]) == 2
     message = one_line(capsys)
     assert part in message and len(message) < 300 and message.isascii()
+    with pytest.raises(WordError) as caught:
+        read_word(word)
+    assert message == f"cvae.convert: {caught.value}\n"
+
+
+def test_capitals_are_read_and_it_is_said(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert.main([run, "walk", "abandon", "--to", "past", "-v"]) == 0
+    wanted = capsys.readouterr().out
+    assert convert.main([run, "WALK", "Abandon", "--to", "past", "-v"]) == 0
+    found = capsys.readouterr()
+    assert found.out == wanted
+    assert found.err == "cvae.convert: capitals are read in lower case\n"
 
 
 def test_bad_words_are_counted(run: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert.main([run, "a1", "b2", "c3", "ok", "--to", "past"]) == 2
+    assert convert.main([run, "a1", "b2", "c3", "Ok", "--to", "past"]) == 2
     assert "'a1'" in (message := one_line(capsys)) and "(and 2 more such words)" in message
 
 
@@ -152,22 +168,41 @@ def test_a_bad_run_directory_is_named(
 # --- Standard input ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["walk\nsend\n", "walk\nsend", "\ufeffwalk\r\nsend \r\n\n\n"])
+def stdin(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"walk\nsend\n", ""),
+        (b"walk\nsend", ""),
+        ("\ufeffwalk\r\nsend \r\n\n\n".encode(), ""),
+        ("walk\u00a0\n\u00a0send\n".encode(), ""),
+        (b"walk\rsend\r", "cvae.convert: its lines end in CR\n"),
+        ("walk\r\nsend\r\n".encode("utf-16"), "cvae.convert: it is in UTF-16\n"),
+        (b"Walk\nSEND\n", "cvae.convert: capitals are read in lower case\n"),
+    ],
+)
 def test_words_come_from_standard_input(
-    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+    run: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    said: str,
 ) -> None:
     assert convert.main([run, "walk", "send", "--to", "past"]) == 0
     wanted = capsys.readouterr().out
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setattr("sys.stdin", stdin(content))
     assert convert.main([run, "--to", "past"]) == 0
-    assert capsys.readouterr().out == wanted
+    assert capsys.readouterr() == (wanted, said)
 
 
 def test_there_is_a_line_for_every_word_of_a_long_list(
     run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["walk", "a", "internationalize"] * 200
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(words)))
+    monkeypatch.setattr("sys.stdin", stdin("\n".join(words).encode()))
     assert convert.main([run, "--to", "past"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(words)
@@ -176,7 +211,14 @@ def test_there_is_a_line_for_every_word_of_a_long_list(
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [(b"walk\n\nsend\n", "an empty line"), (b"", "no words"), (b"\n\n", "no words")],
+    [
+        (b"walk\n\nsend\n", "standard input:2: an empty line"),
+        (b"", "no words"),
+        (b"\n\n", "no words"),
+        (b"\xff\n", "standard input:1: not UTF-8: byte 0xff at position 1"),
+        ("walk\nsend\n".encode("utf-16-le"), "standard input looks like UTF-16 without a byte"),
+        (b"PK\x03\x04", "standard input is a workbook"),
+    ],
 )
 def test_unusable_standard_input_is_one_line(
     run: str,
@@ -185,17 +227,9 @@ def test_unusable_standard_input_is_one_line(
     content: bytes,
     part: str,
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", stdin(content))
     assert convert.main([run, "--to", "past"]) == 2
     assert part in one_line(capsys)
-
-
-def test_standard_input_that_is_not_text_is_one_line(
-    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
-    assert convert.main([run, "--to", "past"]) == 2
-    assert "standard input is not UTF-8" in one_line(capsys)
 
 
 def test_a_terminal_is_not_waited_for(
@@ -213,7 +247,7 @@ def test_a_terminal_is_not_waited_for(
 def test_a_forgotten_run_directory_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("walk\n"))
+    monkeypatch.setattr("sys.stdin", stdin(b"walk\n"))
     assert convert.main(["abandon", "--to", "past"]) == 2
     assert "abandon: no such run directory; it stands before the words" in one_line(capsys)
 
@@ -268,7 +302,7 @@ def command(*arguments: str) -> list[str]:
 def test_help_and_wrong_words_do_not_wait_for_torch(run: str) -> None:
     program = (
         "import sys; from cvae import convert\n"
-        "assert convert.main([sys.argv[1], 'W', '--to', 'past']) == 2\n"
+        "assert convert.main([sys.argv[1], 'w1', '--to', 'past']) == 2\n"
         "try: convert.main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'torch' not in sys.modules"

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ def test_csv_and_json_hold_the_same(run: str, capsys: pytest.CaptureFixture[str]
         for forms in paradigms(tiny("default"), 7, seed=4)
     ]
     assert from_csv == from_json == wanted
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "json"])
+def test_lines_come_as_they_are_made(run: str, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    out = io.BytesIO()
+    before: list[int] = []
+
+    def one_by_one(*_: object) -> Iterator[tuple[str, ...]]:
+        for number in range(2000):
+            before.append(out.getvalue().count(b"w"))
+            yield ("w" if number else "ww", "x", "y", "z" * (1 + number // 1000))
+
+    monkeypatch.setattr(generate, "paradigms", one_by_one)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8"))
+    assert generate.main([run, "-n", "2000", "--format", form]) == 0
+    assert out.getvalue().count(b"w") == 2001
+    # The text waits for the first batch alone, which sets the widths.
+    waits = 512 if form == "text" else 0
+    assert all(seen >= number for number, seen in enumerate(before) if number > waits)
+    assert not any(before[:waits])
 
 
 @pytest.mark.parametrize(

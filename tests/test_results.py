@@ -5,10 +5,13 @@ from __future__ import annotations
 import doctest
 import json
 import math
+import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cvae import results
+from cvae import compare, report_page, results
 from cvae.results import ResultsError
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
@@ -70,7 +73,7 @@ def test_values_are_those_of_the_files(sweep: Path, frame: pd.DataFrame) -> None
     for name, value in written["metrics"].items():
         assert row[name] == value
     assert row["overrides"] == " ".join(written["overrides"])
-    assert row["started_at"] == pd.Timestamp(written["started_at"])
+    assert row["started_at"] == pd.Timestamp(written["started_at"]).tz_localize(None)
 
 
 def test_overridden_keys_are_typed_columns(frame: pd.DataFrame) -> None:
@@ -210,6 +213,67 @@ def test_damaged_result_is_a_row_that_says_how(tmp_path: Path, content: bytes, r
     assert (row["trial"], row["anneal"]) == (3, "monotonic")
 
 
+UNFINISHED = {
+    "status": "failed",
+    "reason": "ValueError: no such key",
+    "trial": {"study": "s", "number": 3},
+    "overrides": ["anneal=monotonic", "seed=4"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "row"),
+    [
+        (
+            "trial_00003",
+            {"unfinished.json": json.dumps(UNFINISHED)},
+            ("failed", "ValueError: no such key", 3, "monotonic", 4),
+        ),
+        (
+            "mine_3",
+            {"unfinished.json": json.dumps({**UNFINISHED, "overrides": None})},
+            ("failed", "ValueError: no such key", 3, None, None),
+        ),
+        ("trial_00003", {}, ("interrupted", "no result.json: ", 3, None, None)),
+        ("trial_00003_2", {}, ("interrupted", "no result.json: ", 3, None, None)),
+        ("trial_00003", {"run.log": ""}, ("interrupted", "no result.json: ", 3, None, None)),
+        ("mine_3", {}, ("interrupted", "no result.json: ", None, None, None)),
+        ("mine_3", {".lock": ""}, ("interrupted", "no result.json: ", None, None, None)),
+        ("mine", {"checkpoint.safetensors": ""}, ("interrupted", "no result", None, None, None)),
+    ],
+)
+def test_a_trial_that_left_nothing_but_this_is_a_row_and_is_counted(
+    tmp_path: Path, name: str, files: dict[str, str], row: tuple[object, ...]
+) -> None:
+    sweep = tmp_path / "study"
+    for seed in (1, 2):
+        fabricate_run(sweep / f"trial_{seed:05d}", {"anneal": "monotonic", "seed": seed})
+    (sweep / "multirun.yaml").write_text("hydra: {}\n")
+    (sweep / name).mkdir()
+    for file, text in files.items():
+        (sweep / name / file).write_text(text)
+    frame = results.load(tmp_path)
+    assert len(frame) == 3
+    found = frame[frame["run"] == str(sweep / name)].iloc[0]
+    shown = [found[c] for c in ("status", "reason", "trial", "anneal", "seed")]
+    shown = [None if pd.isna(value) else value for value in shown]
+    assert shown == [row[0], shown[1], *row[2:]] and str(shown[1]).startswith(str(row[1]))
+    for table in (results.aggregate(frame, []), results.compare(frame, "status")):
+        assert table["not_complete"].sum() == 1
+    assert results.compare(frame, "status")["n"].sum() == 2
+
+
+def test_what_is_no_trial_is_no_row(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "study" / "trial_00001")
+    (tmp_path / "study" / "multirun.yaml").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "study" / "plots").mkdir()
+    (tmp_path / "study" / "plots" / "loss.png").touch()
+    fabricate_run(tmp_path / "trial_00009" / "run")  # a directory of runs, called so by its owner
+    frame = results.load(tmp_path)
+    assert [Path(run).name for run in frame["run"]] == ["trial_00001", "run"]
+
+
 def test_natural_order_nesting_and_each_run_once(tmp_path: Path) -> None:
     for name in ("10", "9", "1"):
         fabricate_run(tmp_path / "multirun" / "day" / name)
@@ -236,6 +300,32 @@ def test_what_cannot_be_loaded_is_one_clear_line(tmp_path: Path) -> None:
         results.load(tmp_path / "file")
     with pytest.raises(ResultsError, match="no path given"):
         results.load()
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        ([""], "an empty path; name a directory, the one you are in as '.'"),
+        ([[""]], "an empty path"),
+        ([[]], "no path given"),
+        ([None], "None is no path: name a directory, or a list of them"),
+        ([["a", 5]], "5 is no path"),
+        ([b"a"], "b'a' is no path"),
+        (["a\0b"], "no such directory"),
+        (["x" * 5000], "cannot be read: File name too long"),
+    ],
+)
+def test_what_is_no_path_is_one_clear_error(paths: list[object], says: str) -> None:
+    with pytest.raises(ResultsError, match=says):
+        results.load(*paths)  # type: ignore[arg-type]
+
+
+def test_paths_come_one_by_one_or_in_a_list(tmp_path: Path) -> None:
+    a, b = (fabricate_run(tmp_path / name) for name in "ab")
+    expected = results.load(a, b)
+    for paths in ([[a, b]], [(str(a), b)], [[a], b], [path for path in (a, b)]):
+        pd.testing.assert_frame_equal(results.load(*paths), expected)
+    pd.testing.assert_frame_equal(results.load(str(path) for path in (a, b)), expected)
 
 
 def test_a_pair_as_objective_leaves_the_objective_missing(tmp_path: Path) -> None:
@@ -267,6 +357,70 @@ def test_csv_and_parquet_keep_the_table(frame: pd.DataFrame, tmp_path: Path) -> 
     pytest.importorskip("pyarrow")
     frame.to_parquet(tmp_path / "runs.parquet", index=False)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), frame)
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> pd.DataFrame:
+    """A table with everything that a text of a run may hold, and with missing values."""
+    sweep = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9")
+    text = "".join(map(chr, range(0x250))) + "\u2028\ufffe"
+    fabricate_run(sweep / "a\x1b[2Jb", {"data.note": text, "seed": 1})
+    fabricate_run(sweep / "failed", status="failed", reason=text + "\ud800")
+    fabricate_run(sweep / "killed", {"model.two_level": True}, status="interrupted")
+    return results.load(tmp_path)
+
+
+def test_excel_takes_the_table(strange: pd.DataFrame, tmp_path: Path) -> None:
+    # What it refuses: time zones, and control characters in any text.
+    assert not any(isinstance(dtype, pd.DatetimeTZDtype) for dtype in strange.dtypes)
+    texts = [str(value) for column in strange for value in strange[column]]
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", "".join(texts))
+    pytest.importorskip("openpyxl")
+    strange.to_excel(tmp_path / "runs.xlsx", index=False)
+    again = pd.read_excel(tmp_path / "runs.xlsx")
+    assert list(again["run"]) == list(strange["run"])
+    assert list(again["started_at"].dropna()) == list(strange["started_at"].dropna())
+
+
+def test_csv_and_parquet_take_every_text(strange: pd.DataFrame, tmp_path: Path) -> None:
+    strange.to_csv(tmp_path / "runs.csv", index=False)
+    again = pd.read_csv(tmp_path / "runs.csv", parse_dates=["started_at"])
+    for column in ("run", "status", "data.note", "reason", "configuration", "started_at"):
+        assert list(again[column].dropna()) == list(strange[column].dropna()), column
+    assert len(results.best(again)) == len(results.pareto(again)) == 1
+    pytest.importorskip("pyarrow")
+    strange.to_parquet(tmp_path / "runs.parquet", index=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "runs.parquet"), strange)
+
+
+def test_the_directory_of_a_run_is_found_whatever_its_name(strange: pd.DataFrame) -> None:
+    assert strange["run"].str.contains(r"caf\xe9 é", regex=False).all()
+    assert strange["run"].str.endswith(r"/a\x1b[2Jb").any()
+    for run in strange["run"]:
+        assert (results.directory_of(run) / ".hydra").is_dir()
+    assert results.curves(strange).groupby("run").size().tolist() == [12]
+
+
+def test_categories_are_as_good_as_texts(frame: pd.DataFrame) -> None:
+    as_categories = frame.copy()
+    for column in ("anneal", "status", "model.latent_size", "model.two_level"):
+        as_categories[column] = frame[column].astype("category")
+
+    def same(function: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        pd.testing.assert_frame_equal(
+            function(as_categories), function(frame), check_dtype=False, check_categorical=False
+        )
+
+    same(lambda table: results.best(table, 3)[["run", "objective"]])
+    same(lambda table: results.aggregate(table, ["anneal", "model.latent_size"]))
+    same(lambda table: results.compare(table, "anneal", baseline="monotonic"))
+    same(lambda table: results.pareto(table)[["run"]])
+    same(lambda table: results.curves(table)[["run", "kl"]])
+    assert results.varied(as_categories) == results.varied(frame)
+    assert (
+        compare.leaderboard(as_categories).split("\n")[:2]
+        == (compare.leaderboard(frame).split("\n")[:2])
+    )
 
 
 # -------------------------------------------------------------------------------------- curves
@@ -403,7 +557,7 @@ def test_aggregate_keeps_runs_without_the_key_and_takes_any_metric(frame: pd.Dat
     assert one["objective_mean"].tolist() == [
         pytest.approx(frame.loc[frame["status"] == "complete", "objective"].mean())
     ]
-    with pytest.raises(ResultsError, match="no column 'aneal': choose from run, sweep"):
+    with pytest.raises(ResultsError, match="no column 'aneal': did you mean anneal"):
         results.aggregate(frame, "aneal")
 
 
@@ -439,6 +593,120 @@ def test_compare_with_a_baseline_corrects_for_several_comparisons() -> None:
     assert compared["p_holm"][16] == pytest.approx(max(2 * p32, p16))
     with pytest.raises(ResultsError, match="no group 7 in 'size': choose from 64, 32, 16, 8"):
         results.compare(frame, "size", baseline=7)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda frame: results.best(frame, by="objectiv"),
+        lambda frame: results.pareto(frame, ["seed", "objectiv"]),
+        lambda frame: results.importance(frame, "objectiv"),
+        lambda frame: results.aggregate(frame, "anneal", "objectiv"),
+        lambda frame: results.compare(frame, "anneal", "objectiv"),
+    ],
+)
+def test_a_misspelt_metric_is_guessed(
+    frame: pd.DataFrame, call: Callable[[pd.DataFrame], object]
+) -> None:
+    with pytest.raises(
+        ResultsError,
+        match=r"^no numeric column 'objectiv': did you mean objective\? Choose from trial, objec",
+    ):
+        call(frame)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda frame: results.aggregate(frame, "aneal"), "column 'aneal': did you mean anneal?"),
+        (lambda frame: results.compare(frame, "aneal"), "column 'aneal': did you mean anneal?"),
+        (
+            lambda frame: results.compare(frame, "anneal", baseline="monotonous"),
+            "no group 'monotonous' in 'anneal': did you mean monotonic? Choose from",
+        ),
+        (lambda frame: results.best(frame, by=5), "no numeric column 5: choose from"),
+    ],
+)
+def test_a_misspelt_column_or_value_is_guessed(
+    frame: pd.DataFrame, call: Callable[[pd.DataFrame], object], says: str
+) -> None:
+    with pytest.raises(ResultsError, match=re.escape(says)):
+        call(frame)
+
+
+# --------------------------------------------------------------------------------------- repeats
+
+
+@pytest.fixture
+def repeated(tmp_path: Path) -> pd.DataFrame:
+    """Two seeds of two schedules, each run twice, in two studies; one more was pruned twice."""
+    number = 0
+    for study in ("a", "b"):
+        for anneal in ("cyclical", "monotonic"):
+            for seed in (1, 2, 3):
+                fabricate_run(
+                    tmp_path / study / f"trial_{number:05d}",
+                    {"anneal": anneal, "seed": seed},
+                    status="pruned" if (anneal, seed) == ("cyclical", 3) else "complete",
+                    number=number,
+                )
+                number += 1
+    return results.load(tmp_path)
+
+
+def test_an_exact_repeat_counts_once(repeated: pd.DataFrame) -> None:
+    once = repeated[repeated["sweep"].str.endswith("/a")]
+    assert results.repeats(repeated).sum() == 5
+    says = r"^5 of 12 runs are exact repeats \(the same configuration and seed\), and not counted"
+    with pytest.warns(UserWarning, match=says) as caught:
+        mean = results.aggregate(repeated, "anneal").set_index("anneal")
+    assert caught[0].filename == __file__ and len(caught) == 1
+    expected = results.aggregate(once, "anneal").set_index("anneal")
+    pd.testing.assert_series_equal(mean["objective_low"], expected["objective_low"])
+    assert mean["objective_n"].to_dict() == {"cyclical": 2, "monotonic": 3}
+    # A pruned run has said nothing that could be repeated.
+    assert mean["not_complete"].to_dict() == {"cyclical": 2, "monotonic": 0}
+    with pytest.warns(UserWarning, match=says) as caught:
+        compared = results.compare(repeated, "anneal")
+    assert caught[0].filename == __file__ and len(caught) == 1
+    pd.testing.assert_series_equal(compared["p_value"], results.compare(once, "anneal")["p_value"])
+    complete = "5 of 10 runs are exact repeats"
+    with pytest.warns(UserWarning, match=complete):
+        assert set(results.importance(repeated)["n"]) == {5}
+
+
+def test_concatenated_tables_count_repeats_too(repeated: pd.DataFrame) -> None:
+    once = repeated[repeated["sweep"].str.endswith("/a")].reset_index(drop=True)
+    with pytest.warns(UserWarning, match="5 of 12 runs are exact repeats"):
+        mean = results.aggregate(pd.concat([once, once]), "anneal")
+    assert mean["objective_n"].sum() == 5
+
+
+def test_a_repeat_in_another_group_counts_there(repeated: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert results.compare(repeated, "sweep")["n"].tolist() == [5, 5]
+
+
+def test_what_differs_in_seed_or_any_key_is_no_repeat(tmp_path: Path) -> None:
+    for name, given in {"a": {}, "b": {"seed": 1}, "c": {"optim.clip": 2.0}}.items():
+        fabricate_run(tmp_path / name, given)
+    for name in ("d", "e"):  # their configurations are not known
+        result = json.loads((fabricate_run(tmp_path / name) / "result.json").read_text())
+        (tmp_path / name / "result.json").write_text(json.dumps({**result, "config": None}))
+    assert not results.repeats(results.load(tmp_path)).any()
+
+
+def test_the_leaderboard_and_the_page_count_repeats(repeated: pd.DataFrame) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        board = compare.leaderboard(repeated, width=200)
+        page = report_page.page_data(repeated, "Title")
+    told = "5 of 12 runs are exact repeats (the same configuration and seed)"
+    assert board.startswith(f"12 runs in 2 directories: 10 complete, 2 pruned; {told}\n")
+    assert f"{told}; the importance counts each once" in page["notes"]
+    assert {entry["n"] for entry in page["importance"]} == {5}
+    assert "exact repeat" not in compare.leaderboard(repeated.iloc[:6])
 
 
 # ---------------------------------------------------------------------------------- importance

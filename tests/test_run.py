@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from shared import python
 
+from cvae import compare, convert, generate, report_page, results
 from cvae.run import set_waiting_of_threads
 
 
@@ -40,6 +41,62 @@ def test_bad_data_is_one_message(tmp_path: Path) -> None:
     assert "train.txt" in finished.stderr
     assert "line 2" in finished.stderr or ":2" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+TOY = (
+    "debug=smoke", "data=files", "training.epochs=1", "training.batch_size=16",
+    "training.coverage_draws=4", "training.code_draws=8", "evaluation.draws=10",
+    "model.hidden_size=8", "model.encoder_hidden_size=4", "model.prior_hidden_size=4",
+    "model.grid_size=4", "model.grid_features=1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [b"a {b}?#%='\"\xc3\xa9\\\nc$d,[e]&;*", b"caf\xe9 {b}"])
+def test_every_program_works_in_a_directory_of_any_name(
+    tmp_path: Path, name: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / os.fsdecode(name)
+    place.mkdir()
+    (place / "train.txt").write_text("Walk,walks,walking,walked\ntalk talks talking talked\n" * 2)
+    # The path is relative to where the command is typed, and not to the run's directory.
+    words = (*TOY, "data.train_path=train.txt", "hydra.job.chdir=true", "hydra.run.dir=run")
+    finished = run(*words, cwd=place, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    read, dropped, *_ = (place / "run" / "run.log").read_text().splitlines()
+    assert "train.txt: capitals are read in lower case" in read
+    assert dropped.endswith("train.txt: 2 repeated rows were dropped")
+    assert finished.stdout.startswith(f"{read}\n{dropped}\n") and finished.stderr == ""
+    result = json.loads((place / "run" / "result.json").read_text())
+    assert result["config"]["data"]["train_path"] == "train.txt"
+    directory = str(place / "run")
+    for main, *options in (
+        (convert.main, directory, "walk", "--to", "past"),
+        (generate.main, directory, "-n", "2"),
+        (compare.main, str(tmp_path), "--csv", f"{place}/x.csv", "--html", f"{place}/x.html"),
+    ):
+        assert main(options) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+    assert "1 run in 1 directory: 1 complete" in out and (place / "x.html").exists()
+    frame = results.load(tmp_path)
+    assert results.directory_of(frame["run"][0]) == place / "run"
+    assert len(results.curves(frame)) == 1
+    assert len(report_page.page_data(frame, "Title")["conversions"]) == 1
+
+
+def test_a_name_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    latin = os.fsdecode(b"caf\xe9.txt")
+    interpolation = tmp_path / "a${b}"
+    interpolation.mkdir()
+    for place, path, says in (
+        (tmp_path, latin, r"error: data.train_path is 'caf\udce9.txt'; allowed: a text in UTF-8"),
+        (interpolation, "train.txt", f"error: {interpolation}: Hydra would read ${{...}} in the "),
+    ):
+        (place / path).write_text("walk walks walking walked\n")
+        finished = run(*TOY, f"data.train_path='{path}'", cwd=place)
+        assert finished.returncode == 2
+        assert finished.stderr.startswith(says) and finished.stderr.count("\n") == 1
+        assert set(place.iterdir()) - {interpolation} == {place / path}
 
 
 @pytest.mark.parametrize("program", ["run", "convert", "generate", "compare"])

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
+
+from cvae import convert, generate
+
+
+def test_warnings_as_errors_are_ours_alone() -> None:
+    program = (
+        "import warnings; from cvae import terminal; terminal.libraries_may_warn()\n"
+        "import hydra_plugins.hydra_cvae_sweeper._samplers  # SQLAlchemy warns as it is imported\n"
+        "warnings.warn_explicit('x', UserWarning, 'file', 1, module='pandas.core')\n"
+        "for module in ('cvae.data', 'hydra_plugins.hydra_cvae_sweeper._loop', '__main__'):\n"
+        "    try:\n"
+        "        warnings.warn_explicit('x', UserWarning, 'file', 1, module=module)\n"
+        "    except UserWarning:\n"
+        "        continue\n"
+        "    raise SystemExit(module)\n"
+    )
+    words = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -30,3 +50,13 @@ def test_every_end_has_its_code_and_its_line(failure: str, code: int, said: str)
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr, done.stdout) == (code, said, "")
+
+
+@pytest.mark.parametrize("program", [convert, generate])
+def test_an_empty_run_directory_is_not_the_working_directory(
+    program: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        program.main(["", *(["walk", "--to", "past"] if program is convert else [])])
+    assert caught.value.code == 2
+    assert "RUN_DIR: an empty path; name the directory of a run" in capsys.readouterr().err

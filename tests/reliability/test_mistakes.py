@@ -91,7 +91,7 @@ def place(tmp_path: Path) -> Path:
         ("convert train.txt walk --to past", "is a file; name the directory that holds it"),
         ("convert empty walk --to past", "the run has not ended, or this is no run directory"),
         ("convert old walk --to pasts", "--to is 'pasts', which is no tense; allowed: simple_pr"),
-        ("convert old Walk --to past", "'W' is not one of the letters a..z"),
+        ("convert old w4lk --to past", "'4' in 'w4lk' is not a letter a to z"),
         ("generate old -n 0", "-n is 0; allowed: 1 to"),
         ("compare nowhere", "nowhere: no such directory"),
         ("compare empty", "holds no run (a directory with result.json or .hydra)"),
@@ -130,6 +130,18 @@ def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path)
     lines = [x for x in finished.stderr.splitlines() if not x.startswith("Error executing job")]
     assert (finished.returncode, len(lines)) == (2, 1), finished.stderr
     assert lines[0].startswith("error: ") and says in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("-Werror", "hydra.sweep.dir"), ("-O", "python -O leaves out assertions that Hydra needs")],
+)
+def test_a_search_under_an_option_of_python(option: str, says: str, place: Path) -> None:
+    program = [sys.executable, option, "-m", "cvae.run", "-m"]
+    finished = start([*program, *SMALL, "hydra.sweep.dir=train.txt"], place)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ") and says in finished.stderr
+    assert finished.stderr.count("\n") == 1
 
 
 def test_words_may_stand_behind_the_options(place: Path) -> None:
