@@ -498,11 +498,15 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             claim = self._claim_one()
             if claim is None or self.grid is not None or self.settings["repeats"]:
                 return claim
-            other = self._repeated_by(claim)
-            if other is None:
-                return claim
+            try:
+                other = self._repeated_by(claim)
+                if other is None:
+                    return claim
+                self.book.set_aside(claim, other)
+            except STORAGE_TROUBLE:
+                self._forget(claim)
+                raise
             del self.claims[claim.number]
-            self.book.set_aside(claim, other)
             self.repeats += 1
             if attempt >= _REPEATS and not self._queue_what_is_left():
                 self.is_exhausted = True
@@ -549,10 +553,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                     claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except STORAGE_TROUBLE:
-            del self.claims[claim.number]
-            self.book.forget(claim)
+            self._forget(claim)
             raise
         return claim
+
+    def _forget(self, claim: Claim) -> None:
+        """Drop a trial that the database was lost over; the next claim finds it."""
+        del self.claims[claim.number]
+        self.book.forget(claim)
 
     def _extend(self, claim: Claim) -> None:
         """Let the user's function add what depends on what was sampled."""

@@ -105,18 +105,24 @@ def _range(value: RangeSweep) -> tuple[BaseDistribution, list[float]]:
     count = math.ceil((value.stop - value.start) / value.step)
     if count <= 0:
         raise _Impossible("the range is empty; it goes from its start to its stop, without it")
+    if getattr(value, "transformers", ()):  # from Hydra 1.4 on, such as str(range(3))
+        if count > _MOST_VALUES:
+            raise _Impossible(f"a range of {count} values of another kind; write choice(...)")
+        made: Any = value
+        values: list[Any] = [Transformer.encode(one) for one in made]
+        return CategoricalDistribution(values), []
     is_log = _is_log(value.tags)
-    values = value.range()
-    if isinstance(values, range):
-        low, high = sorted((values[0], values[-1]))
-        if is_log and (low <= 0 or abs(values.step) != 1):
+    numbers = value.range()
+    if isinstance(numbers, range):
+        low, high = sorted((numbers[0], numbers[-1]))
+        if is_log and (low <= 0 or abs(numbers.step) != 1):
             raise _Impossible("tag(log, ...) needs a range above 0 in steps of 1")
-        return whole(low, high, is_log=is_log, step=abs(values.step)), []
+        return whole(low, high, is_log=is_log, step=abs(numbers.step)), []
     if is_log:
         raise _Impossible("tag(log, ...) does not go with steps; write tag(log, interval(...))")
     if count > _MOST_VALUES:
         raise _Impossible(f"a range of {count} real numbers; write interval(...)")
-    exact = sorted(values)
+    exact = sorted(numbers)
     return real(rounded(exact[0]), rounded(exact[-1]), step=abs(value.step)), exact
 
 

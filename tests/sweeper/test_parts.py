@@ -584,8 +584,14 @@ def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
         with pytest.raises(optuna.exceptions.StorageInternalError):
             sweeper._claim_one()
     assert not sweeper.claims
-    claim = sweeper._claim_one()
-    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    sweeper.grid, sweeper.settings, sweeper.repeats = None, {"repeats": False}, 0
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeper, "_repeated_by", away)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            sweeper._claim_and_sample()
+    assert not sweeper.claims
+    claim = sweeper._claim_and_sample()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 1
     assert 0.0 <= claim.trial.params["x"] <= 1.0
     assert sweeper.book.trials()[0].state == TrialState.FAIL
 
