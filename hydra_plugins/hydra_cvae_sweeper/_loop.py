@@ -137,6 +137,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _plan(self, arguments: list[str]) -> None:
         """Read and check everything that needs neither a file nor the database."""
         self.directory = os.path.abspath(str(self.cfg.hydra.sweep.dir))
+        if self.study_name and not self.study_name.isprintable():
+            raise SweepError(f"hydra.sweeper.study_name is {self.study_name!r}, not printable")
         self.directions = self._read_directions()
         self.space = self._read_space(arguments)
         self.grid = self._read_grid()
@@ -230,6 +232,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
         if target.rpartition(".")[2] != "GridSampler":
             return None
+        for keys in self.space.conditional.values():
+            for key, kind in keys.items():
+                self._grid_values(key, kind)  # refused now, and not at the first such point
         return self._grid_of(self._grid_values)
 
     def _grid_of(self, values_of: Callable[[str, BaseDistribution], Sequence[Any]]) -> Grid:

@@ -500,6 +500,7 @@ def test_a_password_in_the_applications_config_is_refused(value: str, standin: S
         ("hydra.sweeper.max_failure_rate=2", "max_failure_rate is 2.0; allowed: 0 to 1"),
         ("hydra.sweeper.grid_points=1", "grid_points is 1; allowed: at least 2"),
         ("hydra/sweeper/sampler=grid", "write int(interval(0,6)), range(0,6,STEP) or choice(...)"),
+        ("hydra.sweeper.study_name=a\tb", "study_name is 'a\\tb', not printable"),
         ("y=tag(log,interval(0,1))", "tag(log, ...) needs an interval above 0"),
         ("y=glob(*)", "y=glob(*): the key is no group"),
         ("shape=glob(z*)", "no member matches; there are dot, round, square"),
@@ -519,6 +520,6 @@ def test_a_password_in_the_applications_config_is_refused(value: str, standin: S
 def test_a_setting_that_makes_no_sense_is_one_line(
     override: str, words: str, standin: Standin
 ) -> None:
-    output = standin.run(*SPACE, *override.split(), code=2, PYTHONPATH=f"{ROOT}:{HERE}")
+    output = standin.run(*SPACE, *override.split(" "), code=2, PYTHONPATH=f"{ROOT}:{HERE}")
     assert words in output and output.count("\n") == 1
     assert not list(standin.directory.iterdir())
