@@ -100,6 +100,11 @@ def only_for_a_search(composed: DictConfig, overrides: Sequence[str]) -> str | N
 
 def explained(error: Exception, config_directory: Path) -> str:
     """Hydra's message on one line, with what is allowed and what may have been meant."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+    return _explained(error, config_directory) + notes
+
+
+def _explained(error: Exception, config_directory: Path) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if found := re.match(r"Could not override '(.+?)'", text):
         return f"{found[1]}: {_no_such_key(found[1], config_directory)}"

@@ -42,11 +42,11 @@ def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
     if not study or number is None or not number.isdigit():
         return None
     storage, trial_id = variables.get("CVAE_STORAGE"), variables.get("CVAE_TRIAL_ID", "")
-    former = variables.get("CVAE_RESUME_FROM", "")
+    former = json.loads(variables.get("CVAE_RESUME_FROM") or "[]")
     return TrialHandle(
         study=study,
         number=int(number),
-        resume_from=tuple(Path(part) for part in former.split(os.pathsep) if part),
+        resume_from=tuple(Path(directory) for directory in former),
         _storage=storage if trial_id.isdigit() else None,
         _trial_id=int(trial_id) if trial_id.isdigit() else 0,
         _pruner=variables.get("CVAE_PRUNER", ""),

@@ -10,13 +10,12 @@ from typing import Any
 
 import hydra
 import pytest
-from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from omegaconf import OmegaConf
 from shared import python
 
 from cvae.config import GROUPS, ConfigError, check
 from cvae.run import config_directory
-from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper
+from hydra_plugins.hydra_cvae_sweeper._search import read_overrides
 from hydra_plugins.hydra_cvae_sweeper._space import Grid, Space, make_space
 
 
@@ -162,7 +161,7 @@ def trials_of(study: str, group: str = "experiment") -> list[dict[str, str]]:
 
     def parsed(node: Mapping[str, Any]) -> Space:
         texts = [f"{key}={value}" for key, value in node.items()]
-        return make_space(create_params_from_overrides(texts), {})
+        return make_space(read_overrides(texts, None), {})
 
     space = parsed(settings["params"])
     space.conditional = {key: parsed(node).distributions for key, node in
@@ -172,7 +171,7 @@ def trials_of(study: str, group: str = "experiment") -> list[dict[str, str]]:
         lambda point: {key: kind.choices for key, kind in space.following(point)},
         space.conditional_keys(),
     )
-    assert settings["n_trials"] == len(grid), "the study covers its grid"
+    assert settings["n_trials"] == grid.count(10_000), "the study covers its grid"
     assert settings["study_name"] == study
     return [dict(text.split("=", 1) for text in space.overrides(point)) for point in grid]
 
@@ -231,8 +230,9 @@ def test_the_claims_about_rates_compare_the_reports_rates() -> None:
 def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, every: int) -> None:
     """A study's trials are short; debug=smoke shortens them, and the command line has its way."""
     settings = sweeper_config(*overrides, resolve=True)
-    space = StudySweeper(settings)._read_space(overrides)
-    trial = compose(*space.overrides(space.example()))
+    params = [f"{key}={value}" for key, value in settings["params"].items()]
+    space = make_space(read_overrides([*params, *overrides], None), {})
+    trial = compose(*space.overrides(space.checks([], 1)[0]))
     check(trial)
     assert trial["training"]["epochs"] == epochs
     assert trial["evaluation"]["every_epochs"] == every

@@ -23,7 +23,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ._errors import SweepError
-from ._files import write_unfinished
+from ._files import located, write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
 from ._space import Grid
@@ -39,9 +39,9 @@ class Claim:
     trial: optuna.trial.Trial
     number: int
     trial_id: int
-    resume_from: list[str]
+    resume_from: list[str]  # directories below the sweep's, the latest first
     began: float
-    directory: str = ""
+    directory: str = ""  # below the sweep's
     overrides: Sequence[str] = ()
 
 
@@ -64,13 +64,16 @@ class Book:
         me: Owner,
         limits: Limits,
         grid: Grid | None,
+        sweep_dir: str,
     ) -> None:
         self.study = study
         self._storage = storage
-        self._me = me
+        self._sweep_dir = sweep_dir
+        self._me = me._replace(database=storage.file)
         self._limits = limits
         self.grid = grid
         self._live: set[int] = set()
+        self._broken: set[int] = set()  # claimed here and not signed
         self._pulse = _Pulse(limits.silence)
 
     @property
@@ -82,10 +85,19 @@ class Book:
         """All trials, as the storage has them now."""
         return self.study.get_trials(deepcopy=False)
 
-    def claim(self) -> Claim | None:
-        """Take the next trial, or None while all that are missing are being run."""
+    def locate(self, directory: str) -> str:
+        """Where a trial's directory, as the study has it, is now."""
+        return located(self._sweep_dir, directory)
+
+    def claim(self, *, new: bool = True) -> Claim | None:
+        """Take the next trial, or None while all that are missing are being run.
+
+        With `new` False only trials that wait are taken.
+        """
         with self._storage.lock(self.study.study_name):
             trials = self._recovered()
+            if not new and not any(trial.state == TrialState.WAITING for trial in trials):
+                return None
             running = sum(trial.state == TrialState.RUNNING for trial in trials)
             if count_finished(trials) + running >= self.total:
                 return None
@@ -96,10 +108,31 @@ class Book:
             try:
                 trial.set_user_attr("owner", self._me._asdict())
             except Exception:
+                self._broken.add(trial.number)
                 self._share(trial._trial_id)
                 raise
         self._live.add(trial.number)
         return self._new_claim(trial)
+
+    def queue(self, params: dict[str, Any]) -> None:
+        """Have a point run next."""
+        self._queue(params, {})
+
+    def set_aside(self, claim: Claim, other: int) -> None:
+        """End a trial that repeats another one; it does not count and leaves no directory."""
+        claim.trial.set_user_attr("repeat_of", other)
+        claim.trial.set_user_attr("reason", f"not run: repeats trial {other}")
+        _tell(self.study, claim.number, TrialState.FAIL, None)
+        self._live.discard(claim.number)
+
+    def retry_failed(self) -> int:
+        """Queue the failed trials again; they stay, and no longer count. Returns how many."""
+        with self._storage.lock(self.study.study_name):
+            failed = [t for t in counted(self._recovered()) if t.state == TrialState.FAIL]
+            for trial in failed:
+                self._queue_once(trial, retries=0)
+                self._leave_repeated(trial, trial.user_attrs.get("reason", "failed"))
+        return len(failed)
 
     def forget(self, claim: Claim) -> None:
         """Drop a claim that broke off; whoever claims next finds it and gives it back."""
@@ -160,7 +193,12 @@ class Book:
         if trial.number in self._live:
             return False
         owner = trial.user_attrs.get("owner")
-        if owner is None or owner["worker"] == self._me.worker:
+        if owner is None:
+            # Of a worker that broke off before it signed, or of another program, which never signs.
+            seen = [trial.params, trial.intermediate_values, trial.user_attrs, trial.system_attrs]
+            silent = self._pulse.is_silent(f"trial {trial.number}", repr(seen))
+            return trial.number in self._broken or silent
+        if owner["worker"] == self._me.worker:
             return True  # a claim that broke off half-way
         dead = is_dead(owner, self._me)
         if dead is None:
@@ -178,20 +216,29 @@ class Book:
             status, reason = "failed", f"{reason}; given up after {retries} retries"
         else:
             status = "interrupted"
-            if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
-                self._queue_retry(trial, retries + 1)
+            self._queue_once(trial, retries + 1)
             self._set_attribute(trial, "interrupted", True)
         self._set_attribute(trial, "reason", reason)
         _tell(self.study, trial.number, TrialState.FAIL, None)
-        told = reason if status == "failed" else f"{reason}; repeated under another number"
-        self._leave_word(trial.number, trial.user_attrs.get("directory"), status, told)
+        if status == "failed":
+            self._leave_word(trial.number, trial.user_attrs.get("directory"), status, reason)
+        else:
+            self._leave_repeated(trial, reason)
+
+    def _queue_once(self, trial: FrozenTrial, retries: int) -> None:
+        if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
+            self._queue_retry(trial, retries)
+
+    def _leave_repeated(self, trial: FrozenTrial, reason: str) -> None:
+        told = f"{reason}; repeated under another number"
+        self._leave_word(trial.number, trial.user_attrs.get("directory"), "interrupted", told)
 
     def _leave_word(
         self, number: int, directory: str | None, status: str, reason: str | None
     ) -> None:
         if directory:
             write_unfinished(
-                Path(directory),
+                Path(self.locate(directory)),
                 status=status,
                 reason=reason or status,
                 study=self.study.study_name,
@@ -214,7 +261,7 @@ class Book:
         """See to it that a waiting trial is there to be taken; False when the grid is done."""
         if any(trial.state == TrialState.WAITING for trial in trials):
             return True
-        taken = [known_params(trial) for trial in trials if not was_interrupted(trial)]
+        taken = [known_params(trial) for trial in counted(trials)]
         point = grid.next(taken)
         if point is None:
             return False
@@ -271,14 +318,21 @@ def known_params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
-def was_interrupted(trial: FrozenTrial) -> bool:
-    """Whether the trial was given back, to be run under another number."""
-    return bool(trial.user_attrs.get("interrupted"))
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that count: not those run under another number, nor those that repeat one."""
+    repeated = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.number not in repeated
+        and not trial.user_attrs.get("interrupted")
+        and "repeat_of" not in trial.user_attrs
+    ]
 
 
-def count_finished(trials: Iterable[FrozenTrial]) -> int:
-    """Finished trials, those that were given back not among them."""
-    return sum(trial.state.is_finished() and not was_interrupted(trial) for trial in trials)
+def count_finished(trials: Sequence[FrozenTrial]) -> int:
+    """The number of finished trials that count."""
+    return sum(trial.state.is_finished() for trial in counted(trials))
 
 
 def judge(outcome: Outcome, objectives: int) -> tuple[TrialState, list[float] | None, str]:
@@ -352,15 +406,14 @@ def patiently(
             time.sleep(min(1.0, seconds))
 
 
-def unused_directory(sweep_dir: str, number: int) -> str:
-    """Create the trial's directory and return its name; never one that is there already."""
-    os.makedirs(sweep_dir, exist_ok=True)
-    name = f"trial_{number:05d}"
-    attempt = 1
+def unused_directory(sweep_dir: str, wanted: str) -> str:
+    """Create a trial's directory and return its name; never one that is there already."""
+    name, attempt = wanted, 1
+    os.makedirs(os.path.dirname(os.path.join(sweep_dir, name)), exist_ok=True)
     while True:
         try:
             os.mkdir(os.path.join(sweep_dir, name))
             return name
         except FileExistsError:
             attempt += 1
-            name = f"trial_{number:05d}_{attempt}"
+            name = f"{wanted}_{attempt}"

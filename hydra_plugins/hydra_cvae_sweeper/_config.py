@@ -67,6 +67,8 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     """The stock plugin's keys, with other defaults, and what the stock plugin lacks."""
 
     _target_: str = "hydra_plugins.hydra_cvae_sweeper.sweeper.CvaeOptunaSweeper"
+    # Sampler and pruner are made when the study is there.
+    _recursive_: bool = False
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
     # Trials of the whole study: a second start continues to this number. Interrupted trials do
@@ -76,15 +78,27 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # Trials at once in this process; null: one a core with cvae_local, otherwise one.
     n_jobs: int | None = None  # type: ignore[assignment, unused-ignore]
 
-    # Share of failed trials above which a finished sweep still ends with an error.
-    max_failure_rate: float = 1.0
+    # Share of failed trials above which a finished sweep still ends with an error. 0.0 stops at the
+    # first failure; 1.0 stops for none, whatever max_consecutive_failures; null: for those only.
+    max_failure_rate: float | None = None  # type: ignore[assignment, unused-ignore]
 
     # Keys that are varied only together with a member of a group, or any other value:
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    # Values that a grid takes from an interval(...), its ends among them.
-    grid_points: int = 3
+    # Values that a grid takes from an interval of real numbers, its ends among them; null: such a
+    # grid is refused.
+    grid_points: int | None = None
+
+    # Whether a point of the space may be run again: for objectives that depend on chance.
+    repeats: bool = False
+
+    # Run failed trials again, under new numbers, once what failed them is mended.
+    retry_failed: bool = False
+
+    # MODULE.FUNCTION of the application: called with a trial's config as a dict before the first
+    # trial, it raises ValueError at what cannot be.
+    check: str | None = None
 
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
@@ -119,7 +133,7 @@ class LocalLauncherConf:
 
     _target_: str = "hydra_plugins.hydra_cvae_sweeper.launcher.LocalLauncher"
 
-    # Jobs at once when another sweeper hands over a batch; null: one a core.
+    # Jobs at once, if hydra.sweeper.n_jobs does not say it; null: one a core.
     n_jobs: int | None = None
 
     # Threads a job: sets OMP_NUM_THREADS and its kin; 0 leaves them alone.

@@ -13,7 +13,8 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        # A path that is not UTF-8 is escaped, as everywhere in what is written.
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -36,3 +37,17 @@ def write_unfinished(directory: Path, *, status: str, reason: str, study: str, n
     with contextlib.suppress(OSError):
         if directory.is_dir():
             write_whole(directory / "unfinished.json", text + "\n")
+
+
+def visible(text: str) -> str:
+    """A text on one line, whatever is in it; for paths, which may hold anything."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def located(sweep_dir: str, directory: str) -> str:
+    """Where a trial's directory is: below the sweep's directory, wherever that is now.
+
+    Absolute ones were stored by former versions, directly below the sweep's directory of the time.
+    """
+    name = os.path.basename(directory) if os.path.isabs(directory) else directory
+    return os.path.join(sweep_dir, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import itertools
 import json
 import logging
 import math
@@ -14,31 +16,45 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 import hydra.utils
 import optuna
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper import (  # type: ignore[import-untyped, unused-ignore]
     _impl as stock,
 )
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from ._book import Book, Claim, Limits, count_finished, patiently, unused_directory
+from ._book import (
+    Book,
+    Claim,
+    Limits,
+    count_finished,
+    counted,
+    known_params,
+    patiently,
+    unused_directory,
+)
+from ._command import shell_word, single_run
 from ._errors import SweepError, SweepFailed
-from ._files import write_whole
+from ._files import visible, write_whole
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
 from ._progress import ResultsFile, best_of, trial_line
+from ._search import all_values, read_overrides
 from ._settings import check_sweeper
-from ._space import Grid, Space, make_space, quoted, spaced
+from ._space import Grid, Space, literal, make_space, spaced
 from ._stop import Stopped, StopRequest
-from ._storage import STORAGE_TROUBLE, StudyStorage
-from .launcher import LocalLauncher, usable_cores
+from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
+from .launcher import LocalLauncher
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +62,18 @@ _STORAGE_VARIABLE = "CVAE_STORAGE"
 _TICK = 0.25  # how long a signal may go unnoticed
 _START_PATIENCE = 10.0  # seconds for the first answer of the database
 _ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
+_MOST_CHECKS = 16  # combinations of groups' members that are composed before the first trial
+_REPEATS = 10  # that a sampler may propose in a row before the points that are left are listed
+_HYDRAS_SUBDIR = "${hydra.job.num}"  # what stands for hydra.sweep.subdir if nobody sets it
+
+# Keys that a sweep does not look at, and what to write instead.
+_WITHOUT_EFFECT: Final = {
+    "hydra.run.": "hydra.sweep.dir and hydra.sweep.subdir say where trials lie",
+    "hydra.job.num": "trials are numbered by their study",
+    "hydra.job.id": "trials are numbered by their study",
+}
+
+_RETRY: Final = "hydra.sweeper.retry_failed=true runs failed trials again"
 
 T = TypeVar("T")
 
@@ -56,10 +84,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def __init__(self, settings: Mapping[str, Any]) -> None:
         check_sweeper(settings)
         parameters = inspect.signature(stock.OptunaSweeperImpl.__init__).parameters
-        super().__init__(**{key: settings[key] for key in parameters if key in settings})
+        known = {key: settings[key] for key in parameters if key in settings}
+        rate = settings["max_failure_rate"]
+        super().__init__(**{**known, "max_failure_rate": 1.0 if rate is None else rate})
         self.settings = settings
         self.stop = StopRequest()
         self.failures_in_a_row = 0
+        self.repeats = 0
+        self.is_exhausted = False
         self.claims: dict[int, Claim] = {}
 
     def setup(
@@ -68,9 +100,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         """Called by Hydra. Secrets leave the config before any launcher sees it."""
         self.cfg = config
         self.context = hydra_context
-        url = config.hydra.sweeper.storage
         self.study_storage = StudyStorage(
-            None if url is None else str(url), lambda: bool(self.stop)
+            url_of(config.hydra.sweeper.storage), lambda: bool(self.stop)
         )
         self.storage_overrides = _hide_secrets(config, self.study_storage)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -78,13 +109,21 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def sweep(self, arguments: list[str]) -> None:
         """Called by Hydra: run the study to its end, or to a reason to stop."""
         _quiet_libraries()
-        directory = Path(str(self.cfg.hydra.sweep.dir))
-        directory.mkdir(parents=True, exist_ok=True)
-        handler = _log_to(directory / "sweep.log")
+        try:
+            self._plan(arguments)
+            self._carry_out()
+        finally:
+            if _is_local(self.launcher):
+                self.launcher.stop()
+
+    def _carry_out(self) -> None:
+        os.makedirs(self.directory, exist_ok=True)
+        handler = _log_to(Path(self.directory, "sweep.log"))
         try:
             with self.stop:
-                self._prepare(arguments, directory)
-                self._run()
+                self._prepare()
+                if self._announce():
+                    self._run()
             self._conclude()
         except SweepError as error:
             handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, str(error), (), None))
@@ -95,22 +134,72 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     # --- before the first trial -----------------------------------------------------------
 
-    def _prepare(self, arguments: list[str], directory: Path) -> None:
+    def _plan(self, arguments: list[str]) -> None:
+        """Read and check everything that needs neither a file nor the database."""
+        self.directory = os.path.abspath(str(self.cfg.hydra.sweep.dir))
+        if self.study_name and not self.study_name.isprintable():
+            raise SweepError(f"hydra.sweeper.study_name is {self.study_name!r}, not printable")
         self.directions = self._read_directions()
         self.space = self._read_space(arguments)
-        grid = self._read_grid()
+        self.grid = self._read_grid()
+        self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, self.grid is not None)
+        self.has_own_names = self._has_own_names()
         self._check_composition()
-        self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, grid is not None)
-        write_whole(directory / "multirun.yaml", OmegaConf.to_yaml(self.cfg))
+        for text in self._ignored():
+            log.warning("%s", text)
+
+    def _prepare(self) -> None:
+        write_whole(Path(self.directory, "multirun.yaml"), OmegaConf.to_yaml(self.cfg))
         # A wrong address shall be told soon; a server that is just starting is waited for.
         study = self._patiently(self._open_study, at_most=_START_PATIENCE)
-        total = self.n_trials if grid is None else min(self.n_trials, len(grid))
+        total = self.n_trials if self.grid is None else self.grid.count(self.n_trials)
         limits = Limits(
             total, int(self.settings["max_retries"]), float(self.settings["heartbeat_timeout"])
         )
-        self.book = Book(study, self.study_storage, this_process(), limits, grid)
-        self.results = ResultsFile(directory / "optimization_results.yaml", study)
-        self._announce(study)
+        self.book = Book(
+            study, self.study_storage, this_process(), limits, self.grid, self.directory
+        )
+        path = Path(self.directory, "optimization_results.yaml")
+        self.results = ResultsFile(path, study)
+        if self.settings["retry_failed"]:
+            count = self._patiently(self.book.retry_failed)
+            log.info("hydra.sweeper.retry_failed: %d failed trials are run again", count)
+
+    def _has_own_names(self) -> bool:
+        """Whether trials are named by hydra.sweep.subdir, and not by the study's numbers."""
+        given = [text.lstrip("+") for text in _given(self.cfg)]
+        written = OmegaConf.to_container(self.cfg.hydra.sweep, resolve=False)
+        assert isinstance(written, dict)
+        return written["subdir"] != _HYDRAS_SUBDIR or any(
+            text.startswith("hydra.sweep.subdir=") for text in given
+        )
+
+    def _ignored(self) -> list[str]:
+        """A line for each setting that has no effect here."""
+        given = [text.lstrip("+") for text in _given(self.cfg)]
+        lines = [
+            f"{text.partition('=')[0]} has no effect on a sweep: {instead}"
+            for text in given
+            for key, instead in _WITHOUT_EFFECT.items()
+            if text.startswith(key)
+        ]
+        of_pruner = ("hydra/sweeper/pruner=", "hydra.sweeper.pruner.")
+        without = {
+            "a grid": (*of_pruner, "hydra.sweeper.seed=") if self.grid is not None else (),
+            "several directions": of_pruner if len(self.directions) > 1 else (),
+        }
+        lines += [
+            f"{text.partition('=')[0]} has no effect on a sweep with {what}"
+            for text in given
+            for what, keys in without.items()
+            if text.startswith(keys)
+        ]
+        if not (self.study_storage.persistent or self._is_pruning_off()):
+            lines.append("no trial is pruned: that needs hydra.sweeper.storage")
+        return lines
+
+    def _is_pruning_off(self) -> bool:
+        return str(self.pruner_config["_target_"]).endswith(".NopPruner")
 
     def _read_directions(self) -> list[str]:
         directions = [str(direction) for direction in self._get_directions()]
@@ -123,25 +212,34 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         return directions
 
     def _read_space(self, arguments: list[str]) -> Space:
-        self._process_searchspace_config()
+        loader = self.context.config_loader
+        try:
+            self._process_searchspace_config()
+        except Exception as error:  # assertions of the stock plugin
+            raise SweepError(f"hydra.sweeper.search_space: {one_line(error)}") from error
         texts = [*self._parse_sweeper_params_config(), *arguments]
         more: Mapping[str, BaseDistribution] = (
             getattr(self, "search_space_distributions", None) or {}
         )
-        space = make_space(stock.create_params_from_overrides(texts), more)
+        space = make_space(read_overrides(texts, loader), more)
         for condition, keys in (self.settings["conditional"] or {}).items():
-            parsed = stock.create_params_from_overrides([f"{k}={v}" for k, v in keys.items()])
+            parsed = read_overrides([f"{key}={value}" for key, value in keys.items()], loader)
             space.conditional[condition] = make_space(parsed, {}).distributions
+            space.exact |= parsed.exact
         return space
 
     def _read_grid(self) -> Grid | None:
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
         if target.rpartition(".")[2] != "GridSampler":
             return None
-        points = int(self.settings["grid_points"])
+        for keys in self.space.conditional.values():
+            for key, kind in keys.items():
+                self._grid_values(key, kind)  # refused now, and not at the first such point
+        return self._grid_of(self._grid_values)
 
-        def values(kinds: Iterable[tuple[str, BaseDistribution]]) -> dict[str, list[Any]]:
-            return {key: self._grid_values(kind, points) for key, kind in kinds}
+    def _grid_of(self, values_of: Callable[[str, BaseDistribution], Sequence[Any]]) -> Grid:
+        def values(kinds: Iterable[tuple[str, BaseDistribution]]) -> dict[str, Sequence[Any]]:
+            return {key: values_of(key, kind) for key, kind in kinds}
 
         if not self.space.conditional:
             return Grid(values(self.space.distributions.items()))
@@ -151,16 +249,80 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             self.space.conditional_keys(),
         )
 
-    def _grid_values(self, distribution: BaseDistribution, points: int) -> list[Any]:
-        try:
-            return list(self._to_grid_sampler_choices(distribution))
-        except ValueError:  # an interval, which the stock plugin refuses
-            return spaced(distribution, points)
+    def _grid_values(self, key: str, distribution: BaseDistribution) -> Sequence[Any]:
+        points = self.settings["grid_points"]
+        values = all_values(distribution)
+        if values or points is not None:
+            return values or spaced(distribution, int(points))
+        low, high = (getattr(distribution, end) for end in ("low", "high"))
+        ends = f"{low:g},{high:g}"
+        cure = f"int(interval({ends})), " if float(low) % 1 == float(high) % 1 == 0 else ""
+        raise SweepError(
+            f"{key}: a grid has no values for an interval of real numbers; write {cure}"
+            f"range({ends},STEP) or choice(...), or set hydra.sweeper.grid_points"
+        )
 
     def _check_composition(self) -> None:
-        """Let a misspelt key end the sweep now and not as a row of failed trials."""
-        overrides = self.space.overrides(self.space.example())
-        self.context.config_loader.load_sweep_config(self.cfg, overrides)
+        """Let a mistake end the sweep now and not as a row of failed trials."""
+        loader = self.context.config_loader
+        groups = [
+            key
+            for key, kind in self.space.distributions.items()
+            if len(all_values(kind)) > 1 and loader.get_group_options(_group_of(key))
+        ]
+        check = _function_of(self.settings["check"])
+        points = self.space.checks(groups, _MOST_CHECKS)
+        for point in points:
+            overrides = self.space.overrides(point)
+            sampled = " ".join(overrides[: len(point)])
+            where = f"in a trial with {sampled}" if sampled else "in every trial"
+            try:
+                composed = self._compose(overrides, 0)
+                if self.has_own_names:
+                    self._name_of(composed)
+                if check is not None:
+                    check(_of_the_application(composed))
+            except SweepError:
+                raise
+            except (HydraException, OmegaConfBaseException) as error:
+                error.add_note(where)
+                raise
+            except ValueError as error:
+                faults = "; ".join(str(error).splitlines())
+                raise SweepError(f"{faults} ({where})") from error
+        if groups:
+            size = math.prod(len(all_values(self.space.distributions[key])) for key in groups)
+            log.info(
+                "checked before the start: %d of %d combinations of the members of %s",
+                min(len(points), size),
+                size,
+                ", ".join(groups),
+            )
+
+    def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
+        """The config of a job."""
+        composed = self.context.config_loader.load_sweep_config(
+            self.cfg, [*overrides, *self.storage_overrides]
+        )
+        with open_dict(composed):
+            composed.hydra.job.id = str(number)
+            composed.hydra.job.num = number
+        return composed
+
+    def _name_of(self, composed: DictConfig) -> str:
+        """What hydra.sweep.subdir says in a job's config."""
+        former = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(composed)  # for ${hydra:...}
+        try:
+            name = str(composed.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = former
+        normal = os.path.normpath(name)
+        if os.path.isabs(normal) or normal.split(os.sep)[0] in (os.pardir, os.curdir):
+            raise SweepError(
+                f"hydra.sweep.subdir is {name!r}; allowed: a directory below the sweep's"
+            )
+        return normal
 
     def _open_study(self) -> optuna.study.Study:
         name = self.study_name or str(self.cfg.hydra.job.name)
@@ -176,10 +338,26 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             storage = self.study_storage.open()
             study = _load_or_create(name, storage, self.directions)
             check_identity(study, identity)
+            self._tell_of_others(study)
             worker = self._number_worker(study)
         study.sampler = self._build_sampler(len(study.get_trials(deepcopy=False)), worker)
         study.pruner = _instantiate(self.pruner_config, "optuna.pruners.*")
         return study
+
+    def _tell_of_others(self, study: optuna.study.Study) -> None:
+        """A study's file that was renamed along with its directory holds it under its old name."""
+        if study.trials or not self.study_storage.is_below(self.directory):
+            return
+        summaries = optuna.study.get_all_study_summaries(storage=study._storage)
+        others = [one.study_name for one in summaries if one.study_name != study.study_name]
+        if others:
+            log.warning(
+                "study %s is begun in a file that holds study %s; "
+                "hydra.sweeper.study_name=%s continues that one",
+                study.study_name,
+                others[0],
+                others[0],
+            )
 
     def _number_worker(self, study: optuna.study.Study) -> int:
         if self.settings["worker"] is not None:
@@ -190,7 +368,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def _build_sampler(self, trials: int, worker: int) -> optuna.samplers.BaseSampler:
         """The configured sampler, with a seed that no other worker and no earlier start had."""
-        if self._read_grid() is not None:
+        if self.grid is not None:
             return optuna.samplers.RandomSampler()  # only for keys that are not in the grid
         config = OmegaConf.to_container(self.cfg.hydra.sweeper.sampler, resolve=True)
         assert isinstance(config, dict)
@@ -209,16 +387,20 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         assert isinstance(sampler, optuna.samplers.BaseSampler)
         return sampler
 
-    def _announce(self, study: optuna.study.Study) -> None:
-        done = count_finished(self.book.trials())
-        begun = f"{done} of {self.book.total} trials done"
-        log.info(
-            "study %s in %s: %s, %d at once",
-            study.study_name,
-            self.study_storage.shown,
-            begun,
-            self._jobs_at_once(),
-        )
+    def _announce(self) -> bool:
+        """Say where the study stands; whether something is left to do."""
+        trials = self.book.trials()
+        done, total = count_finished(trials), self.book.total
+        begun = f"{done} of {total} trials done, {self._jobs_at_once()} at once"
+        if done == total:
+            begun = f"{done} of {total} trials done: nothing to do"
+        elif done > total:
+            begun = f"{done} trials done, {total} asked for: nothing to do"
+        log.info("study %s in %s: %s", self.book.study.study_name, self.study_storage.shown, begun)
+        failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
+        if failed and done >= total:
+            log.info("%d of them failed; %s", failed, _RETRY)
+        return done < total
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -227,7 +409,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         try:
             if self.study_storage.persistent:
                 heartbeat.start()
-            if isinstance(self.launcher, LocalLauncher):
+            if _is_local(self.launcher):
                 self._run_pool(self.launcher)
             else:
                 self._run_batches()
@@ -241,8 +423,6 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             raise
         finally:
             heartbeat.stop()
-            if isinstance(self.launcher, LocalLauncher):
-                self.launcher.stop()
         if self.stop:
             self._leave()
 
@@ -308,17 +488,64 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
         if claim is None:
             return None
-        directory = str(Path(self.cfg.hydra.sweep.dir).absolute())
-        name = unused_directory(directory, claim.number)
         overrides = self.space.overrides(claim.trial.params)
+        wanted = f"trial_{claim.number:05d}"
+        if self.has_own_names:
+            wanted = self._name_of(self._compose(overrides, claim.number))
+        name = unused_directory(self.directory, wanted)
         described = claim
-        self._patiently(
-            lambda: self.book.describe(described, os.path.join(directory, name), overrides)
-        )
+        self._patiently(lambda: self.book.describe(described, name, overrides))
         return claim
 
     def _claim_and_sample(self) -> Claim | None:
-        claim = self.book.claim()
+        """The next trial with its parameters; one that repeats another is not run."""
+        for attempt in itertools.count():
+            claim = self._claim_one()
+            if claim is None or self.grid is not None or self.settings["repeats"]:
+                return claim
+            try:
+                other = self._repeated_by(claim)
+                if other is None:
+                    return claim
+                self.book.set_aside(claim, other)
+            except STORAGE_TROUBLE:
+                self._forget(claim)
+                raise
+            del self.claims[claim.number]
+            self.repeats += 1
+            if attempt >= _REPEATS and not self._queue_what_is_left():
+                self.is_exhausted = True
+        raise AssertionError
+
+    def _repeated_by(self, claim: Claim) -> int | None:
+        """An earlier trial with the same parameters that is complete, or being run."""
+        mine = self.space.same(claim.trial.params)
+        for trial in self.book.trials()[: claim.number]:
+            if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+                continue
+            theirs = self.space.same(trial.params)
+            if theirs == mine and all(repr(theirs[key]) == repr(mine[key]) for key in mine):
+                return trial.number
+        return None
+
+    def _queue_what_is_left(self) -> bool:
+        """Have a point run that no trial had, where the space has an end; False without one."""
+        kinds = itertools.chain(
+            self.space.distributions.values(),
+            *(keys.values() for keys in self.space.conditional.values()),
+        )
+        if self.custom_search_space_extender or not all(len(all_values(kind)) for kind in kinds):
+            return False
+        tried = counted(self.book.trials())
+        point = self._grid_of(lambda _, kind: all_values(kind)).next(
+            [self.space.same(known_params(trial)) for trial in tried]
+        )
+        if point is not None:
+            self.book.queue(point)
+        return point is not None
+
+    def _claim_one(self) -> Claim | None:
+        claim = self.book.claim(new=not self.is_exhausted)
         if claim is None:
             return None
         self.claims[claim.number] = claim
@@ -331,10 +558,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                     claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except STORAGE_TROUBLE:
-            del self.claims[claim.number]
-            self.book.forget(claim)
+            self._forget(claim)
             raise
         return claim
+
+    def _forget(self, claim: Claim) -> None:
+        """Drop a trial that the database was lost over; the next claim finds it."""
+        del self.claims[claim.number]
+        self.book.forget(claim)
 
     def _extend(self, claim: Claim) -> None:
         """Let the user's function add what depends on what was sampled."""
@@ -358,9 +589,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             if not self.study_storage.secrets:
                 variables[_STORAGE_VARIABLE] = self.study_storage.url
         if claim.resume_from:
-            variables["CVAE_RESUME_FROM"] = os.pathsep.join(claim.resume_from)
-        settings = [f"++hydra.job.env_set.{key}={quoted(text)}" for key, text in variables.items()]
-        subdir = f"hydra.sweep.subdir={os.path.basename(claim.directory)}"
+            variables["CVAE_RESUME_FROM"] = json.dumps(
+                [self.book.locate(directory) for directory in claim.resume_from]
+            )
+        settings = [f"++hydra.job.env_set.{key}={literal(text)}" for key, text in variables.items()]
+        subdir = f"hydra.sweep.subdir={literal(claim.directory)}"
         return [*claim.overrides, *self.storage_overrides, subdir, *settings]
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
@@ -371,18 +604,25 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self._patiently(lambda: self.results.update(trials))
         failed = trial.state == TrialState.FAIL
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
-        allowed = int(self.settings["max_consecutive_failures"])
+        reason = trial.user_attrs.get("reason", "no reason")
+        where = visible(self.book.locate(claim.directory))
+        rate = self.settings["max_failure_rate"]
+        if failed and rate == 0.0:
+            raise SweepFailed(
+                f"trial {claim.number} failed, and hydra.sweeper.max_failure_rate is 0: {reason} "
+                f"({where}); {_RETRY}"
+            )
+        allowed = 0 if rate == 1.0 else int(self.settings["max_consecutive_failures"])
         if allowed and self.failures_in_a_row >= allowed:
             raise SweepFailed(
-                f"{allowed} trials failed one after the other, the last one with: "
-                f"{trial.user_attrs.get('reason', 'no reason')} ({claim.directory}); "
-                "see hydra.sweeper.max_consecutive_failures"
+                f"{allowed} trials failed one after the other, the last one with: {reason} "
+                f"({where}); see hydra.sweeper.max_consecutive_failures; {_RETRY}"
             )
 
     def _is_done(self) -> bool:
         """Whether the study is complete; other workers' trials may still run."""
         trials = self._patiently(self.book.trials)
-        if self.book.grid is not None and not any(
+        if (self.book.grid is not None or self.is_exhausted) and not any(
             trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials
         ):
             return True  # every point is done, for less than the total
@@ -432,39 +672,55 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _conclude(self) -> None:
         trials = self._patiently(self.book.trials)
         self._patiently(lambda: self.results.update(trials, final=True))
-        counted = [trial for trial in trials if not trial.user_attrs.get("interrupted")]
-        failed = [trial for trial in counted if trial.state == TrialState.FAIL]
+        counting = counted(trials)
+        failed = [trial for trial in counting if trial.state == TrialState.FAIL]
+        if self.repeats:
+            log.info("%d proposals repeated a trial and were not run again", self.repeats)
+        if self.is_exhausted and len(counting) < self.book.total:
+            log.info(
+                "no further point was found: the search ends with %d of %d trials",
+                len(counting),
+                self.book.total,
+            )
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             reason = failed[-1].user_attrs.get("reason", "") if failed else "none was run"
-            raise SweepFailed(f"no trial of {len(counted)} was completed; the last one: {reason}")
-        if len(failed) > self.max_failure_rate * len(counted):
             raise SweepFailed(
-                f"{len(failed)} of {len(counted)} trials failed, more than "
-                f"hydra.sweeper.max_failure_rate={self.max_failure_rate}"
+                f"no trial of {len(counting)} was completed; the last one: {reason}; {_RETRY}"
+            )
+        rate = self.settings["max_failure_rate"]
+        if rate is not None and len(failed) > rate * len(counting):
+            raise SweepFailed(
+                f"{len(failed)} of {len(counting)} trials failed, more than "
+                f"hydra.sweeper.max_failure_rate={rate}; {_RETRY}"
             )
         self._log_best(trials)
 
     def _log_best(self, trials: Sequence[FrozenTrial]) -> None:
         study = self.book.study
+
+        def where(trial: FrozenTrial) -> str:
+            return visible(self.book.locate(str(trial.user_attrs.get("directory", ""))))
+
         if len(study.directions) > 1:
             front = study.best_trials
             log.info("%d Pareto-optimal trials", len(front))
             for trial in front:
                 values = " ".join(f"{value:.4g}" for value in trial.values or [])
-                log.info("  %s  %s", values, trial.user_attrs.get("directory"))
+                log.info("  %s  %s", values, where(trial))
             return
         best = best_of(trials, study)
         assert best is not None
-        value = (best.values or [0.0])[0]
-        log.info("best %.6g: %s", value, best.user_attrs.get("directory"))
-        log.info("  %s", " ".join(self.space.overrides(best.params)))
+        log.info("best %.6g: %s", (best.values or [0.0])[0], where(best))
+        overrides = best.user_attrs.get("overrides") or self.space.overrides(best.params)
+        log.info("to run it again, in %s:", shell_word(os.getcwd()))
+        log.info("  %s", single_run(overrides))
 
     # --- helpers ----------------------------------------------------------------------------
 
     def _jobs_at_once(self) -> int:
         if self.n_jobs is not None:
             return max(1, int(self.n_jobs))
-        return usable_cores() if isinstance(self.launcher, LocalLauncher) else 1
+        return int(self.launcher.n_jobs) if _is_local(self.launcher) else 1
 
     def _patiently(self, action: Callable[[], T], at_most: float = math.inf) -> T:
         result: T = patiently(
@@ -476,6 +732,38 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             complain=lambda why: log.warning("the study's database does not answer (%s)", why),
         )
         return result
+
+
+def _is_local(launcher: Any) -> TypeGuard[LocalLauncher]:
+    """Whether it is our launcher; Hydra may have made its class anew since."""
+    return type(launcher).__module__ == LocalLauncher.__module__
+
+
+def _group_of(key: str) -> str:
+    """The group's name in a key such as `+group@package`, if it is one."""
+    return key.lstrip("+").partition("@")[0]
+
+
+def _function_of(path: str | None) -> Callable[[dict[str, Any]], Any] | None:
+    """The function that hydra.sweeper.check names."""
+    if path is None:
+        return None
+    module, _, name = str(path).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SweepError(f"hydra.sweeper.check={path}: {one_line(error)}") from error
+    if not callable(found):
+        raise SweepError(f"hydra.sweeper.check={path}: it is no function")
+    function: Callable[[dict[str, Any]], Any] = found
+    return function
+
+
+def _of_the_application(composed: DictConfig) -> dict[str, Any]:
+    ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    container = OmegaConf.to_container(ours, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 class _Heartbeat:
@@ -515,8 +803,11 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
         return []
     os.environ[_STORAGE_VARIABLE] = storage.url
     settings: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+    written = settings["storage"]
+    if not isinstance(written, str):  # an object of this URL
+        written = written["url"]
     betraying = list(storage.traces)
-    if re.search(r"\$\{(?!oc\.env:)", settings["storage"]):
+    if re.search(r"\$\{(?!oc\.env:)", written):
         betraying += storage.secrets  # another key may hold it alone
 
     def betrays(text: str) -> bool:
@@ -525,13 +816,13 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
     if not betrays(OmegaConf.to_yaml(config, resolve=False)):
         return []  # it came by ${oc.env:...}, which is saved as such
     reference = "${oc.env:" + _STORAGE_VARIABLE + "}"
+    given = _given(config)
     sweeper, overrides = config.hydra.sweeper, config.hydra.overrides
     # Hydra 1.4 marks the nodes themselves read-only, 1.3 the root.
     with read_write(sweeper), read_write(overrides), open_dict(sweeper), open_dict(overrides):
         sweeper.storage = reference
         overrides.hydra = [
-            f"hydra.sweeper.storage={reference}" if betrays(text) else text
-            for text in overrides.hydra
+            f"hydra.sweeper.storage={reference}" if betrays(text) else text for text in given
         ]
     if betrays(OmegaConf.to_yaml(config, resolve=False)):
         raise SweepError(
@@ -539,6 +830,13 @@ def _hide_secrets(config: DictConfig, storage: StudyStorage) -> list[str]:
             "saved with every trial; write ${oc.env:NAME} there and set the variable NAME"
         )
     return [f"hydra.sweeper.storage={reference}"]
+
+
+def _given(config: DictConfig) -> list[str]:
+    """The overrides of Hydra's own keys, as they were given: reading them one by one resolves."""
+    given = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    assert isinstance(given, dict)
+    return [str(text) for text in given["hydra"]]
 
 
 def _load_or_create(
@@ -594,7 +892,7 @@ def _quiet_libraries() -> None:
 
 
 def _log_to(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     return handler

@@ -56,8 +56,8 @@ class Ended(NamedTuple):
     outcome: Outcome
 
 
-# What a job runs: overrides and number in, the objective's value out; exceptions pass through.
-RunJob = Callable[[Sequence[str], int], Any]
+# What a job runs: its arguments in, its value out; exceptions pass through.
+RunJob = Callable[..., Any]
 
 
 def one_line(error: BaseException) -> str:
@@ -95,12 +95,15 @@ class Nursery:
             _serve(theirs, run, preload, threads)
         theirs.close()
         self._connection = ours
+        self._owner = os.getpid()
+        self._is_idle = True
         self.warnings: list[str] = []
         self.ready = False  # whether the imports are done
 
-    def start(self, key: int, overrides: Sequence[str], number: int) -> None:
+    def start(self, key: int, *arguments: Any) -> None:
         """Start a job; `key` names it in what `wait` returns."""
-        self._send(("run", key, list(overrides), number))
+        self._is_idle = False
+        self._send(("run", key, arguments))
 
     def signal(self, signum: int) -> None:
         """Send a signal to all running jobs and to what they have started."""
@@ -121,9 +124,13 @@ class Nursery:
         return ended
 
     def close(self) -> None:
-        """End the nursery and every job that still runs."""
+        """End the nursery and every job that still runs; harmless when repeated."""
+        if self._connection.closed or os.getpid() != self._owner:
+            return
         self._connection.close()
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if self._is_idle:
+                os.kill(self.pid, signal.SIGKILL)  # it may be in the midst of long imports
             os.waitpid(self.pid, 0)
 
     def _send(self, order: tuple[Any, ...]) -> None:
@@ -223,12 +230,12 @@ class _Server:
         except (EOFError, OSError):
             return False
         if order[0] == "run":
-            self._fork(*order[1:])
+            self._fork(order[1], order[2])
         else:
             self._signal(order[1])
         return True
 
-    def _fork(self, key: int, overrides: list[str], number: int) -> None:
+    def _fork(self, key: int, arguments: tuple[Any, ...]) -> None:
         reader, writer = Pipe(duplex=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -236,7 +243,7 @@ class _Server:
         if pid == 0:
             reader.close()
             self.connection.close()
-            _live(self.run, overrides, number, writer)
+            _live(self.run, arguments, writer)
         writer.close()
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # the child does the same; whoever comes first
@@ -285,11 +292,11 @@ def _reap(pid: int, patience: float) -> int | None:
         time.sleep(0.001)
 
 
-def _live(run: RunJob, overrides: list[str], number: int, writer: Connection) -> None:
+def _live(run: RunJob, arguments: tuple[Any, ...], writer: Connection) -> None:
     """A job's life: never returns to the code that was forked."""
     try:
         _become_a_job()
-        outcome = _attempt(run, overrides, number)
+        outcome = _attempt(run, arguments)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         writer.send_bytes(_pickled(outcome))
@@ -319,9 +326,9 @@ def _die_with(parent: int) -> None:
             os._exit(1)
 
 
-def _attempt(run: RunJob, overrides: list[str], number: int) -> Outcome:
+def _attempt(run: RunJob, arguments: tuple[Any, ...]) -> Outcome:
     try:
-        return Outcome("value", value=run(overrides, number))
+        return Outcome("value", value=run(*arguments))
     except BaseException as error:
         if not is_pruned(error):
             traceback.print_exc()

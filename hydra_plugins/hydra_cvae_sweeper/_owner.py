@@ -22,6 +22,8 @@ class Owner(NamedTuple):
     pid: int
     started: str
     worker: str
+    # Which file the study is: a copy of it has another one, and is not what its owners work on.
+    database: str = ""
 
 
 def this_process() -> Owner:
@@ -36,6 +38,8 @@ def is_dead(attribute: dict[str, Any], me: Owner) -> bool | None:
     owner = Owner(**attribute)
     if owner.worker == me.worker:
         return False
+    if owner.database and me.database and owner.database != me.database:
+        return True
     if (owner.host, owner.place) != (me.host, me.place):
         return None
     return start_of(owner.pid) != owner.started

@@ -1,9 +1,11 @@
-"""What a sweep varies and what it fixes: the stock plugin's parsing, and its gaps closed."""
+"""What a sweep varies and what it fixes, and the points of what can be counted."""
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from ._search import Parsed, rounded
 
 
 @dataclass
@@ -21,12 +25,28 @@ class Space:
     fixed: dict[str, str]
     deletions: list[str] = field(default_factory=list)
     conditional: dict[str, dict[str, BaseDistribution]] = field(default_factory=dict)
+    # What Hydra's ranges of real numbers hold, in order.
+    exact: dict[str, list[float]] = field(default_factory=dict)
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of one trial: what was sampled, then what is fixed."""
-        sampled = [override_text(key, value) for key, value in params.items()]
+        sampled = [override_text(key, self._exactly(key, value)) for key, value in params.items()]
         fixed = [f"{key}={value}" for key, value in self.fixed.items()]
         return sampled + fixed + self.deletions
+
+    def _exactly(self, key: str, value: Any) -> Any:
+        values = self.exact.get(key)
+        if values is None:
+            return value
+        place = bisect.bisect_left(values, value)
+        near = values[max(0, place - 1) : place + 1]
+        return min(near, key=lambda one: abs(one - value))
+
+    def same(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters of which equal ones are written equally."""
+        return {
+            key: rounded(value) if key in self.exact else value for key, value in params.items()
+        }
 
     def following(self, params: Mapping[str, Any]) -> Iterator[tuple[str, BaseDistribution]]:
         """The keys that are varied because of what was sampled or fixed elsewhere."""
@@ -55,22 +75,46 @@ class Space:
         """The keys that some trials lack."""
         return list(dict.fromkeys(key for keys in self.conditional.values() for key in keys))
 
-    def example(self) -> dict[str, Any]:
-        """Some point of the space, to see whether a job's config can be composed at all."""
-        return {key: _first(distribution) for key, distribution in self.distributions.items()}
+    def checks(self, groups: Sequence[str], most: int) -> list[dict[str, Any]]:
+        """Points that show whether trials can be composed at all, and how much they leave out.
+
+        Every combination of the members of groups, as long as there are no more than `most`;
+        otherwise each member once. Of other keys both ends, or the first and last choice.
+        """
+        values = {
+            key: list(kind.choices)
+            if key in groups and isinstance(kind, CategoricalDistribution)
+            else _ends(kind)
+            for key, kind in self.distributions.items()
+        }
+        varied = [values[key] for key in values if key in groups]
+        size = math.prod(len(members) for members in varied)
+        count = max([1, *map(len, values.values())])
+        if size <= most:
+            named = [key for key in values if key in groups]
+            rows = [dict(zip(named, row, strict=True)) for row in itertools.product(*varied)]
+            count = max(count, len(rows))
+        else:
+            rows = [{}]
+        points = []
+        for index in range(count):
+            point = {key: some[index % len(some)] for key, some in values.items()}
+            point |= rows[index % len(rows)]
+            further = {key: _ends(kind)[0] for key, kind in self.following(point)}
+            points.append({**point, **further})
+        return points
 
 
-def make_space(parsed: Sequence[Any], more: Mapping[str, BaseDistribution]) -> Space:
-    """What the stock plugin's parser returned (two or three parts) as a space.
+def make_space(parsed: Parsed, more: Mapping[str, BaseDistribution]) -> Space:
+    """What was read as a space; `more` are distributions from the config.
 
-    `more` are distributions from the config. A fixed key is not searched: this holds for grids
-    too, where the stock plugin runs every other point again for each value of the fixed key.
+    A fixed key is not searched: this holds for grids too, where the stock plugin runs every other
+    point again for each value of the fixed key.
     """
-    distributions: dict[str, BaseDistribution] = {**more, **parsed[0]}
-    fixed: dict[str, str] = dict(parsed[1])
-    deletions = list(parsed[2]) if len(parsed) > 2 else []
-    searched = {key: value for key, value in distributions.items() if key not in fixed}
-    return Space(searched, fixed, deletions)
+    distributions = {**more, **parsed.distributions}
+    fixed = {key.lstrip("+") for key in parsed.fixed}
+    searched = {key: kind for key, kind in distributions.items() if key.lstrip("+") not in fixed}
+    return Space(searched, parsed.fixed, parsed.deletions, exact=parsed.exact)
 
 
 def override_text(key: str, value: Any) -> str:
@@ -98,6 +142,11 @@ def quoted(text: str) -> str:
     return "'" + escaped[:-2] + "'"
 
 
+def literal(text: str) -> str:
+    """A text in quotes that is no interpolation, whatever is in it."""
+    return quoted(re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text))
+
+
 def _reads_as_one_value(text: str) -> bool:
     try:
         return not OverridesParser.create().parse_override(text).is_sweep_override()
@@ -105,23 +154,22 @@ def _reads_as_one_value(text: str) -> bool:
         return False
 
 
-def _first(distribution: BaseDistribution) -> Any:
+def _ends(distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    return getattr(distribution, "low")  # noqa: B009 - every other class has one, the base none
+        ends = [distribution.choices[0], distribution.choices[-1]]
+    else:
+        ends = [getattr(distribution, end) for end in ("low", "high")]
+    return ends if repr(ends[0]) != repr(ends[1]) else ends[:1]
 
 
-def spaced(distribution: BaseDistribution, points: int) -> list[Any]:
+def spaced(distribution: BaseDistribution, points: int) -> list[float]:
     """Values of an interval at equal distances, or equal ratios where it is logarithmic."""
     low, high = (float(getattr(distribution, name)) for name in ("low", "high"))
     is_log = getattr(distribution, "log", "Log" in type(distribution).__name__)
     shares = [index / (points - 1) for index in range(points)]
     # Both ends exactly: a power may miss them by a rounding, and lie outside.
     inner = [low * (high / low) ** s if is_log else low + (high - low) * s for s in shares[1:-1]]
-    values = [low, *inner, high]
-    if "Int" in type(distribution).__name__:
-        return sorted({round(value) for value in values})
-    return values
+    return [low, *inner, high]
 
 
 class Grid:
@@ -138,18 +186,18 @@ class Grid:
         following_keys: Sequence[str] = (),
     ) -> None:
         """`following` gives the further choices that a point of `choices` has, by its values."""
-        self._choices = {key: list(values) for key, values in choices.items()}
+        self._choices = dict(choices)
         self._following = following
         self._keys = [*self._choices, *following_keys]
 
-    def __len__(self) -> int:
-        return self._size() if self._following is None else sum(1 for _ in self)
+    def count(self, at_most: int) -> int:
+        """The number of points, or `at_most` where there are more."""
+        if self._following is None:
+            return min(self._size(), at_most)
+        return sum(1 for _ in itertools.islice(self, at_most))
 
     def _size(self) -> int:
-        size = 1
-        for values in self._choices.values():
-            size *= len(values)
-        return size
+        return math.prod(len(values) for values in self._choices.values())
 
     def next(self, taken: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """The first point that is not among those taken; None when there is none left."""

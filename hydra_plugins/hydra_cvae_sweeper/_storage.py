@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import optuna
 import sqlalchemy  # type: ignore[import-untyped, unused-ignore]
@@ -24,6 +25,7 @@ from sqlalchemy.engine import URL, make_url  # type: ignore[import-untyped, unus
 from sqlalchemy.pool import NullPool  # type: ignore[import-untyped, unused-ignore]
 
 from ._errors import SweepError
+from ._files import visible
 
 # What a database that is away, or busy for longer than its timeout, makes Optuna raise.
 STORAGE_TROUBLE = (
@@ -37,6 +39,12 @@ _POLL_SECONDS = 0.01
 _STOPPING_SECONDS = 5.0
 _READ = "read_trials_from_remote_storage"  # a method of Optuna 2's storages
 _FEW = 8  # trials that are read one by one
+_SQLITE_OPTIONS = {
+    *("timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"),
+    *("uri", "mode", "cache", "immutable", "nolock", "vfs"),
+}
+# What a URL, Optuna's template of it or a terminal would take for something else.
+_ODD = re.compile(r"[?#%{}$\\\x00-\x1f\x7f\ud800-\udfff]")
 _NEW = sqlalchemy.text(
     "SELECT trial_id FROM trials WHERE study_id = :study AND trial_id > :highest"
 )
@@ -52,8 +60,8 @@ class StudyStorage:
         self._url = _parse(url)
         self._path: str | None = None
         if self._url is not None and self._url.get_backend_name() == "sqlite":
-            self._path = os.path.abspath(str(self._url.database))
-            self._url = self._url.set(database=self._path)
+            self._path = os.path.abspath(_sqlite_path(self._url))
+            self._url = _sqlite_url(self._url, self._path)
 
     @property
     def persistent(self) -> bool:
@@ -64,18 +72,34 @@ class StudyStorage:
     def url(self) -> str:
         """The URL with its secrets: only for connections and the environment."""
         assert self._url is not None
-        return str(self._url.render_as_string(hide_password=False))
+        written = str(self._url.render_as_string(hide_password=False))
+        # Optuna takes the URL for a template.
+        return written.replace("{", "%7B").replace("}", "%7D")
 
     @property
     def shown(self) -> str:
         """The URL for people."""
         if self._url is None:
             return "memory"
+        if self._path is not None:
+            return f"sqlite:///{visible(self._path)}"
         query = {
             key: "***" if "password" in key.lower() else value
             for key, value in self._url.query.items()
         }
         return str(self._url.set(query=query).render_as_string(hide_password=True))
+
+    @property
+    def file(self) -> str:
+        """Which file the study is in, once it is there; empty without one."""
+        if self._path is None:
+            return ""
+        status = os.stat(self._path)
+        return f"{status.st_dev}:{status.st_ino}"
+
+    def is_below(self, directory: str) -> bool:
+        """Whether the study's file lies in a directory, and goes with it."""
+        return self._path is not None and Path(self._path).is_relative_to(directory)
 
     @property
     def secrets(self) -> list[str]:
@@ -228,14 +252,69 @@ def _parse(url: str | None) -> URL | None:
             f"({type(error).__name__}); for example sqlite:///multirun/studies.db"
         ) from None
     if backend == "sqlite":
+        options = url.partition("?")[2]
+        unknown = [
+            key
+            for key in (option.partition("=")[0] for option in options.split("&"))
+            if options and key not in _SQLITE_OPTIONS
+        ]
+        if unknown:
+            raise SweepError(
+                f"hydra.sweeper.storage: in the URL of an SQLite file ? begins options, and "
+                f"{unknown[0]!r} is none; for a path with ? in it write "
+                "sqlite:///file:PATH?uri=true, with %3F for each ? of the path"
+            )
         return None if parsed.database in (None, "", ":memory:") else parsed
     if backend == "postgresql":
         assert driver
+        if re.search(r"[{}]", str(parsed.database)):
+            raise SweepError("hydra.sweeper.storage: the database's name must not hold { or }")
         return parsed
     raise SweepError(
         f"hydra.sweeper.storage: {backend} is not supported; use sqlite or postgresql, or the "
         "stock sweeper with hydra/sweeper=optuna"
     )
+
+
+def url_of(setting: Any) -> str | None:
+    """The URL in ``hydra.sweeper.storage``, which may be an Optuna storage to be made."""
+    if setting is None or isinstance(setting, str):
+        return setting
+    kind = str(setting.get("_target_", "")).rpartition(".")[2] if hasattr(setting, "get") else ""
+    if kind == "InMemoryStorage":
+        return None
+    others = sorted(key for key in setting if key not in ("_target_", "url"))
+    if kind != "RDBStorage":
+        raise SweepError(
+            f"hydra.sweeper.storage: {kind or 'this object'} is not supported, for the workers of "
+            "a study need a database that they can lock; write the URL of one, or an object "
+            "optuna.storages.RDBStorage with url"
+        )
+    if others or not isinstance(setting.get("url"), str):
+        what = f"{others[0]} is not supported" if others else "url is missing"
+        raise SweepError(
+            f"hydra.sweeper.storage: {what}; of RDBStorage only url is taken, for the sweeper sets "
+            "up its connections itself"
+        )
+    return str(setting.url)
+
+
+def _sqlite_path(url: URL) -> str:
+    """The file that an SQLite URL means; the URL's own escapes are undone where it has them."""
+    database = str(url.database)
+    if str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on", "y", "t"):
+        found = re.match(r"file:(?://[^/]*)?(.*)", database)
+        if found:
+            return os.fsdecode(unquote_to_bytes(found[1]))
+    return database
+
+
+def _sqlite_url(url: URL, path: str) -> URL:
+    """A URL that means this file to SQLAlchemy, Optuna and SQLite, whatever is in its path."""
+    query = {key: value for key, value in url.query.items() if key != "uri"}
+    if not _ODD.search(path) and not query.keys() & {"mode", "cache", "immutable", "nolock", "vfs"}:
+        return url.set(database=path, query=query)
+    return url.set(database=f"file:{quote(os.fsencode(path))}", query={**query, "uri": "true"})
 
 
 @contextlib.contextmanager

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from . import _config as _config
+from . import _config
 from ._errors import SweepError
+from ._files import visible
+
+# Hydra runs this module again after its singletons, and the store with them, were restored.
+_config.register()
 
 # Hydra imports Optuna, to make a sampler, before it makes a sweeper; on the way these two would
 # tell of their own set-up in many lines.
@@ -52,5 +59,18 @@ def _errors_as_one_line() -> Iterator[None]:
     try:
         yield
     except SweepError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(error.code) from error
+        _end(str(error), error.code, error)
+    except (HydraException, OmegaConfBaseException) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise  # the application, or the user, wants the error itself
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+        _end(f"{error}{notes}", SweepError.code, error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}", SweepError.code, error)
+
+
+def _end(message: str, code: int, error: Exception) -> NoReturn:
+    sys.stderr.write(f"error: {visible(' '.join(message.split()))}\n")
+    raise SystemExit(code) from error

@@ -442,7 +442,7 @@ def test_a_killed_sweep_of_trainings_finds_the_same_numbers(
     assert_nothing_lost(trials, total, killed.get("trial", 0))
     resumed = 0
     for trial in complete(trials):
-        directory = Path(trial.user_attrs["directory"])
+        directory = app.place(trial)
         seed = trial.params["seed"]
         alone = tmp_path / "alone" / str(seed)
         code, said = finish([*given, f"seed={seed}", f"hydra.run.dir={alone}"], tmp_path / "log")

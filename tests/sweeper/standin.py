@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -26,19 +27,23 @@ class Standin:
 
     directory: Path
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    file: str = "study.db"
 
     @property
     def sweep(self) -> Path:
         return self.directory / "sweep"
 
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a program of this application is started with."""
+        variables = {k: v for k, v in os.environ.items() if not k.startswith("CVAE_")}
+        return variables | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | more
+
     def start(self, *overrides: str, **environment: str) -> subprocess.Popen[str]:
         """Start a sweep and return at once."""
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("CVAE_")}
-        variables |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | environment
         process = subprocess.Popen(
             [sys.executable, str(HERE / "standin_app.py"), "-m", *overrides],
             cwd=self.directory,
-            env=variables,
+            env=self.environment(**environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,13 +63,20 @@ class Standin:
         assert process.returncode == code, output
         return output
 
-    def study(self, name: str = "standin", file: str = "study.db") -> optuna.study.Study:
+    def study(self, name: str = "standin", file: str | None = None) -> optuna.study.Study:
         """The study as anyone would load it."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        return optuna.load_study(study_name=name, storage=f"sqlite:///{self.directory}/{file}")
+        path = quote(os.fsencode(self.directory / (file or self.file)))
+        url = f"sqlite:///file:{path}?uri=true"
+        return optuna.load_study(study_name=name, storage=url)
 
     def trials(self) -> list[FrozenTrial]:
         return self.study().trials
+
+    def place(self, trial: FrozenTrial) -> Path:
+        """A trial's directory, which the study has relative to the sweep's."""
+        assert not os.path.isabs(trial.user_attrs["directory"])
+        return self.sweep / trial.user_attrs["directory"]
 
     def counted(self) -> list[FrozenTrial]:
         """Trials that count towards the total."""

@@ -30,6 +30,10 @@ def objective(cfg: DictConfig) -> Any:
 
 def misbehave(cfg: DictConfig) -> Any:
     """One way to fail for each word."""
+    while cfg.mode == "wait" and not Path("go").exists():
+        time.sleep(0.02)
+    if cfg.mode == "data":
+        Path("data.txt").read_text()
     if cfg.mode == "raise":
         raise RuntimeError("the reason\nin two lines")
     if cfg.mode == "notfinite":

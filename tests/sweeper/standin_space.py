@@ -1,4 +1,4 @@
-"""A conditional space: a square has corners to choose, a circle none."""
+"""What the stand-in's configs name: a conditional space, a check."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def configure(_: DictConfig, trial: Any) -> None:
     """Called for each trial once the shape is chosen."""
     if trial.params["shape"] == "square":
         trial.suggest_int("shape.corners", 4, 8)
+
+
+def refuse(config: dict[str, Any]) -> None:
+    """A check before the start."""
+    if config["x"] > 5:
+        raise ValueError(f"x is too large: {config['x']}")

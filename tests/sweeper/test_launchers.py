@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
@@ -85,7 +84,7 @@ def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str])
     assert len(found) == len(trials) == 4, "every point, and none twice"
     for (x, mode), trial in found.items():
         value = (x - 3.0) ** 2
-        directory = Path(trial.user_attrs["directory"])
+        directory = standin.place(trial)
         assert directory.name == f"trial_{trial.number:05d}"
         starts = (directory / "starts.txt").read_text().split()
         assert len(starts) == 2, "one start"
@@ -99,7 +98,7 @@ def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str])
     jobs = [
         line
         for trial in complete(trials)
-        for line in Path(trial.user_attrs["directory"], "environment.txt").read_text().splitlines()
+        for line in (standin.place(trial) / "environment.txt").read_text().splitlines()
         if line.startswith("SLURM_JOB_ID=")
     ]
     assert len(set(jobs)) == (2 if "hydra/launcher=submitit_slurm" in launcher else 0)

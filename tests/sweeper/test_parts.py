@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,9 @@ import optuna
 import pytest
 import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.hydra_optuna_sweeper import _impl as stock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from cvae import trial as tie
@@ -32,17 +36,143 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
     unused_directory,
 )
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
+from hydra_plugins.hydra_cvae_sweeper._files import located
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
 from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper, _quiet_libraries
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
-from hydra_plugins.hydra_cvae_sweeper._space import Grid, make_space, override_text, spaced
-from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage
+from hydra_plugins.hydra_cvae_sweeper._search import all_values, read_overrides
+from hydra_plugins.hydra_cvae_sweeper._space import (
+    Grid,
+    literal,
+    make_space,
+    override_text,
+    spaced,
+)
+from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage, url_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 # --- overrides and grids ---------------------------------------------------------------------
+
+
+def values_of(*texts: str) -> list[Any]:
+    """All values of the first key's space."""
+    (kind,) = read_overrides(texts, None).distributions.values()
+    return list(all_values(kind))
+
+
+@pytest.mark.parametrize(
+    ("search", "values"),
+    [
+        ("range(2,5)", [2, 3, 4]),
+        ("range(5)", [0, 1, 2, 3, 4]),
+        ("range(5,0,-1)", [1, 2, 3, 4, 5]),
+        ("range(5,0,-2)", [1, 3, 5]),
+        ("range(0,10,3)", [0, 3, 6, 9]),
+        ("range(0.5,2.5,0.5)", [0.5, 1.0, 1.5, 2.0]),
+        ("range(0,1,0.1)", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+        ("float(range(1,3))", [1.0, 2.0]),
+        ("shuffle(range(3))", [0, 1, 2]),
+        ("sort(range(1,4),reverse=true)", [1, 2, 3]),
+        ("tag(log,range(1,4))", [1, 2, 3]),
+        ("int(interval(2,5))", [2, 3, 4, 5]),
+        ("int(interval(2.9,5.1))", [2, 3, 4, 5]),
+        ("tag(log,int(interval(1,4)))", [1, 2, 3, 4]),
+        ("interval(2,5)", []),
+        ("choice(a,b,a)", ["a", "b"]),
+        ("shuffle(choice(c,a,b))", ["c", "a", "b"]),
+        ("sort(choice(c,a,b))", ["a", "b", "c"]),
+        ("3,1,2", [3, 1, 2]),
+        ("sort(3,1,2)", [1, 2, 3]),
+        ("str(choice(1,2))", ["1", "2"]),
+        ("choice(1,true,1.0)", ["1", "True", "1.0"]),
+        ("choice([1,2],{a:1})", ["[1,2]", "{a:1}"]),
+    ],
+)
+def test_a_search_has_the_values_that_hydra_documents(search: str, values: list[Any]) -> None:
+    found = values_of(f"k={search}")
+    assert found == values
+    assert [type(value) for value in found] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "range(5,5)", "range(0,5,-1)", "range(0,5,0)", "range(0,1,1e-9)", "range(1e999,3)",
+        "tag(log,range(0,3))", "tag(log,range(1,9,2))", "tag(log,range(0.5,2,0.5))",
+        "tag(log,interval(0,0.1))", "tag(log,interval(-1,1))", "interval(5,2)",
+        "interval(nan,1)", "interval(0,inf)", "int(interval(nan,1))", "tag(log,choice(1,2))",
+        "choice(nan,1)", "choice()", "int(interval(0,99999999999999999999))", "glob(*)",
+        "shuffle(interval(0,1))", "range(a,b)", "interval(1)", "str(interval(0,1))",
+    ],
+)  # fmt: skip
+def test_a_space_that_cannot_be_is_one_line(search: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        read_overrides([f"k={search}"], None)
+    assert "\n" not in str(caught.value) and "k=" in str(caught.value)
+
+
+def test_every_sampler_draws_the_values_of_a_search() -> None:
+    for search in ("range(2,5)", "range(5,0,-2)", "int(interval(2,5))", "range(0,1,0.1)"):
+        parsed = read_overrides([f"k={search}"], None)
+        space = make_space(parsed, {})
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = [study.ask(dict(space.distributions)).params for _ in range(200)]
+        written = {text for params in drawn for text in space.overrides(params)}
+        hydras = OverridesParser.create().parse_override(f"k={search}")
+        if hydras.is_range_sweep():
+            assert written == {f"k={text}" for text in hydras.sweep_string_iterator()}
+        else:
+            assert written == {"k=2", "k=3", "k=4", "k=5"}
+        grid = Grid({"k": all_values(space.distributions["k"])})
+        assert {text for point in grid for text in space.overrides(point)} == written
+        same = {str(space.same(params)) for params in [*drawn, *grid]}
+        assert len(same) == len(written), "what is sampled and what is listed are told to be equal"
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.recursive(
+        st.sampled_from(["1", "-2", "0.5", "nan", "inf", "null", "true", "a", "'x,y'", "[1]", "*",
+                         "{a:1}", "log", "step=2", "1e400", "9" * 30, "${x}", "", "\\"]),
+        lambda inner: st.builds(
+            lambda name, parts: f"{name}({','.join(parts)})",
+            st.sampled_from(["choice", "range", "interval", "glob", "tag", "shuffle", "sort",
+                             "int", "float", "str", "bool", "json_str", ""]),
+            st.lists(inner, max_size=3),
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from(["k", "+k", "~k", "k@p", "a.b", "", "k k"]),
+)  # fmt: skip
+def test_any_override_is_a_space_or_one_line(search: str, key: str) -> None:
+    try:
+        space = make_space(read_overrides([f"{key}={search}"], None), {})
+    except SweepError:
+        return
+    for point in space.checks([], 4):
+        assert all(isinstance(text, str) for text in space.overrides(point))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    params = study.ask(dict(space.distributions)).params
+    OverridesParser.create().parse_overrides(space.overrides(params))
+
+
+def test_what_is_checked_before_the_start() -> None:
+    texts = ["g=choice(a,b,c)", "h=choice(x,y)", "n=range(9)", "s=choice(5,6,7)"]
+    space = make_space(read_overrides(texts, None), {})
+    points = space.checks(["g", "h"], 6)
+    assert {(point["g"], point["h"]) for point in points} == {(g, h) for g in "abc" for h in "xy"}
+    assert {point["n"] for point in points} == {0, 8} and {p["s"] for p in points} == {5, 7}
+    few = space.checks(["g", "h"], 5)
+    assert [point["g"] for point in few] == ["a", "b", "c"] and {p["h"] for p in few} == {"x", "y"}
+
+
+@pytest.mark.parametrize("text", ["a${b}", "a\\${b}", "$", "it's ${x}'", "plain"])
+def test_a_literal_is_read_back_without_interpolation(text: str) -> None:
+    read = OverridesParser.create().parse_override(f"k={literal(text)}").value()
+    assert OmegaConf.create({"k": read, "b": 1, "x": 2}).k == text
 
 
 @pytest.mark.parametrize(
@@ -66,7 +196,7 @@ def test_a_grid_gives_every_point_once() -> None:
     taken: list[dict[str, Any]] = []
     while (point := grid.next(taken)) is not None:
         taken.append(point)
-    assert taken == list(grid) and len(taken) == len(grid) == 6
+    assert taken == list(grid) and len(taken) == grid.count(100) == 6 and grid.count(4) == 4
     assert len({repr(point) for point in taken}) == 6
 
 
@@ -77,7 +207,7 @@ def test_a_grid_covers_what_only_some_points_have() -> None:
     taken: list[dict[str, Any]] = []
     while (point := grid.next(taken)) is not None:
         taken.append(point)
-    assert len(taken) == len(grid) == 5
+    assert len(taken) == grid.count(100) == 5 and grid.count(4) == 4
     assert {"shape": "square", "corners": 5, "seed": 0} in taken
     assert [point for point in taken if point["shape"] == "round"] == [
         {"shape": "round", "seed": seed} for seed in range(3)
@@ -94,11 +224,9 @@ def test_an_interval_in_a_grid() -> None:
     suggest = optuna.create_study().ask()
     suggest.suggest_float("linear", 0.0, 1.0)
     suggest.suggest_float("log", 0.01, 1.0, log=True)
-    suggest.suggest_int("whole", 1, 100, log=True)
     found = {key: spaced(kind, 3) for key, kind in suggest.distributions.items()}
     assert found["linear"] == [0.0, 0.5, 1.0]
     assert found["log"] == pytest.approx([0.01, 0.1, 1.0])
-    assert found["whole"] == [1, 10, 100]
 
 
 # --- storage ---------------------------------------------------------------------------------
@@ -112,6 +240,85 @@ def test_secrets_are_found_and_not_shown() -> None:
     assert storage.traces == [":pa%40ss@", "sslpassword=other"]
     assert StudyStorage("sqlite:///x.db").url == f"sqlite:///{Path.cwd() / 'x.db'}"
     assert not StudyStorage(None).persistent and not StudyStorage("sqlite://").persistent
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "a{x}b",
+        "a?b",
+        "a#b",
+        "50%",
+        'it\'s "so"',
+        "$x",
+        "${x}",
+        "\udce9",
+        "ü",
+        "a\nb",
+        "a:b",
+    ],
+)
+def test_a_study_lies_in_its_directory_whatever_its_name(name: str, tmp_path: Path) -> None:
+    directory = tmp_path / name
+    directory.mkdir()
+    relative = StudyStorage(f"sqlite:///{directory}/study.db") if "?" not in name else None
+    with contextlib.chdir(directory):
+        storage = StudyStorage("sqlite:///study.db")
+        assert relative is None or relative.url == storage.url
+        optuna.create_study(study_name="s", storage=storage.open())
+        assert StudyStorage(storage.url).url == storage.url
+    assert [path.name for path in directory.iterdir()] == ["study.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    # As a job opens it, from anywhere.
+    assert optuna.load_study(study_name="s", storage=storage.url).trials == []
+    assert storage.shown.isprintable()
+
+
+def test_an_sqlite_url_with_a_question_mark_in_its_path_is_refused() -> None:
+    with pytest.raises(SweepError, match=r"begins options, and '/study\.db' is none"):
+        StudyStorage("sqlite:///odd?/study.db")
+    assert StudyStorage("sqlite:////x/study.db?timeout=5").url == "sqlite:////x/study.db?timeout=5"
+
+
+@pytest.mark.parametrize("password", ["a{b}c", "{", "100%"])
+def test_a_password_may_hold_braces(password: str) -> None:
+    storage = StudyStorage(f"postgresql://me:{password.replace('%', '%25')}@127.0.0.1:9/db")
+    assert storage.secrets == [password]
+    assert sqlalchemy.engine.make_url(storage.url.format()).password == password
+    assert password not in storage.shown
+
+
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        (None, None),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ({"_target_": "optuna.storages.RDBStorage", "url": "sqlite:///x.db"}, "sqlite:///x.db"),
+        ({"_target_": "optuna.storages.InMemoryStorage"}, None),
+    ],
+)
+def test_a_storage_may_be_an_object(setting: Any, found: str | None) -> None:
+    assert url_of(OmegaConf.create({"storage": setting}).storage) == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"_target_": "optuna.storages.JournalStorage"}, "JournalStorage is not supported"),
+        ({"_target_": "optuna.storages.RDBStorage"}, "url is missing"),
+        ({"_target_": "o.RDBStorage", "url": "x", "engine_kwargs": {}}, "engine_kwargs is not"),
+        ({"path": "x"}, "this object is not supported"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused(setting: Any, words: str) -> None:
+    with pytest.raises(SweepError, match=words):
+        url_of(OmegaConf.create(setting))
+
+
+def test_a_trials_directory_is_looked_for_below_the_sweeps() -> None:
+    assert located("/now", "trial_00001") == "/now/trial_00001"
+    assert located("/now", "/then/trial_00001") == "/now/trial_00001", "of a former version"
 
 
 @pytest.mark.parametrize("url", ["mysql://u:geheim@h/d", "geheim", "nodb://u:geheim@h/d"])
@@ -220,11 +427,18 @@ def url(tmp_path: Path) -> Iterator[str]:
     yield f"sqlite:///{tmp_path}/study.db"
 
 
-def open_book(url: str, me: Owner, total: int = 4, silence: float = 0.2, retries: int = 2) -> Book:
+def open_book(
+    url: str,
+    me: Owner,
+    total: int = 4,
+    silence: float = 0.2,
+    retries: int = 2,
+    directory: str = "/sweep",
+) -> Book:
     storage = StudyStorage(url)
     study = optuna.create_study(study_name="s", storage=storage.open(), load_if_exists=True)
     study.sampler = optuna.samplers.RandomSampler(seed=1)
-    return Book(study, storage, me, Limits(total, retries, silence), None)
+    return Book(study, storage, me, Limits(total, retries, silence), None, directory)
 
 
 def test_two_books_take_exactly_the_total(url: str) -> None:
@@ -243,14 +457,14 @@ def test_a_worker_elsewhere_is_dead_after_its_silence(url: str) -> None:
     claim = far.claim()
     assert claim is not None
     claim.trial.suggest_float("x", 0.0, 1.0)
-    far.describe(claim, "/far/trial_00000", ["x=1"])
+    far.describe(claim, "trial_00000", ["x=1"])
     for _ in range(4):  # alive for longer than the silence
         far.beat()
         assert near.claim() is None
         time.sleep(0.1)
     time.sleep(0.3)
     taken = near.claim()
-    assert taken is not None and taken.resume_from == ["/far/trial_00000"]
+    assert taken is not None and taken.resume_from == ["trial_00000"]
     assert taken.trial.suggest_float("x", 0.0, 1.0) == claim.trial.params["x"]
     # The other one was only slow: what it tells now changes nothing.
     far.finish(claim, Outcome("value", value=0.5))
@@ -262,15 +476,17 @@ def test_a_worker_elsewhere_is_dead_after_its_silence(url: str) -> None:
 def test_retries_end(url: str, tmp_path: Path) -> None:
     me = this_process()
     for attempt in range(3):
-        book = open_book(url, me._replace(worker=str(attempt)), total=1, retries=2)
+        book = open_book(
+            url, me._replace(worker=str(attempt)), total=1, retries=2, directory=str(tmp_path)
+        )
         claim = book.claim()
         assert claim is not None
         (tmp_path / str(attempt)).mkdir()
-        book.describe(claim, str(tmp_path / str(attempt)), [])
+        book.describe(claim, str(attempt), [])
         book.interrupt([claim], "interrupted")
     trials = book.trials()
     assert [t.user_attrs.get("retry_of") for t in trials] == [None, 0, 1]
-    assert trials[2].user_attrs["resume_from"] == [str(tmp_path / "1"), str(tmp_path / "0")]
+    assert trials[2].user_attrs["resume_from"] == ["1", "0"]
     assert trials[2].user_attrs["reason"] == "interrupted; given up after 2 retries"
     words = [json.loads((tmp_path / str(n) / "unfinished.json").read_text()) for n in range(3)]
     assert [word["status"] for word in words] == ["interrupted", "interrupted", "failed"]
@@ -282,8 +498,73 @@ def test_a_claim_broken_off_half_way_is_taken_again(url: str) -> None:
     me = this_process()
     book = open_book(url, me, total=1)
     book.study.ask()  # a worker that died before it could sign
+    assert book.claim() is None, "it may be another program's"
+    time.sleep(0.3)
     claim = book.claim()
     assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+
+
+def test_another_programs_trial_is_left_alone_while_it_changes(url: str) -> None:
+    book = open_book(url, this_process(), total=1)
+    foreign = book.study.ask()  # as the stock sweeper does: it signs nothing
+    for step in range(4):
+        assert book.claim() is None
+        foreign.report(1.0, step)
+        time.sleep(0.1)
+    book.study.tell(foreign, 1.0)
+    assert book.claim() is None and count_finished(book.trials()) == 1
+
+
+def test_a_trial_of_this_process_that_could_not_be_signed_is_taken_at_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = open_book(url, this_process(), total=1, silence=1000.0)
+
+    def away(*_: object) -> None:
+        raise optuna.exceptions.StorageInternalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "set_user_attr", away)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            book.claim()
+    claim = book.claim()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+
+
+def test_the_copy_of_a_study_does_not_wait_for_the_workers_of_the_original(
+    url: str, tmp_path: Path
+) -> None:
+    me = this_process()
+    original = open_book(url, me._replace(worker="of the original"), total=1, silence=1000.0)
+    claim = original.claim()
+    assert claim is not None
+    original.describe(claim, "trial_00000", [])
+    (tmp_path / "copy").mkdir()
+    shutil.copy(tmp_path / "study.db", tmp_path / "copy")
+    copy = open_book(f"sqlite:///{tmp_path}/copy/study.db", me, total=1, silence=1000.0)
+    taken = copy.claim()
+    assert taken is not None and taken.resume_from == ["trial_00000"]
+    assert open_book(url, me, total=1).claim() is None, "the original's worker lives"
+
+
+def test_failed_trials_are_queued_again_once(url: str, tmp_path: Path) -> None:
+    book = open_book(url, this_process(), total=2, directory=str(tmp_path))
+    for kind, value in (("failed", None), ("value", 1.0)):
+        claim = book.claim()
+        assert claim is not None
+        claim.trial.suggest_float("x", 0.0, 1.0)
+        directory = tmp_path / str(claim.number)
+        directory.mkdir()
+        book.describe(claim, directory.name, [])
+        book.finish(claim, Outcome(kind, value=value, reason="no such file"))
+    assert book.claim() is None
+    assert book.retry_failed() == 1 and book.retry_failed() == 0
+    assert json.loads((tmp_path / "0/unfinished.json").read_text())["status"] == "interrupted"
+    claim = book.claim()
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    assert claim.trial.suggest_float("x", 0.0, 1.0) == book.trials()[0].params["x"]
+    book.finish(claim, Outcome("value", value=2.0))
+    assert count_finished(book.trials()) == 2 and book.claim() is None
 
 
 def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
@@ -292,7 +573,8 @@ def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
     sweeper = StudySweeper.__new__(StudySweeper)
     sweeper.book, sweeper.claims = open_book(url, this_process(), total=1), {}
     sweeper.custom_search_space_extender = None
-    sweeper.space = make_space(stock.create_params_from_overrides(["x=interval(0.0,1.0)"]), {})
+    sweeper.is_exhausted = False
+    sweeper.space = make_space(read_overrides(["x=interval(0.0,1.0)"], None), {})
 
     def away(*_: object) -> None:
         raise optuna.exceptions.StorageInternalError("away")
@@ -300,10 +582,16 @@ def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
     with monkeypatch.context() as patch:
         patch.setattr(sweeper.book.study._storage, "set_trial_param", away)
         with pytest.raises(optuna.exceptions.StorageInternalError):
+            sweeper._claim_one()
+    assert not sweeper.claims
+    sweeper.grid, sweeper.settings, sweeper.repeats = None, {"repeats": False}, 0
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeper, "_repeated_by", away)
+        with pytest.raises(optuna.exceptions.StorageInternalError):
             sweeper._claim_and_sample()
     assert not sweeper.claims
     claim = sweeper._claim_and_sample()
-    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    assert claim is not None and claim.trial.user_attrs["retry_of"] == 1
     assert 0.0 <= claim.trial.params["x"] <= 1.0
     assert sweeper.book.trials()[0].state == TrialState.FAIL
 
@@ -315,10 +603,10 @@ def test_the_job_reports_to_the_same_trial(url: str) -> None:
     book.describe(claim, "/run", [])
     handle = tie.current(
         {"CVAE_STUDY": "s", "CVAE_TRIAL": "0", "CVAE_STORAGE": url,
-         "CVAE_TRIAL_ID": str(claim.trial_id), "CVAE_RESUME_FROM": f"/a{os.pathsep}/b",
+         "CVAE_TRIAL_ID": str(claim.trial_id), "CVAE_RESUME_FROM": '["/a:1", "/b"]',
          "CVAE_PRUNER": '{"_target_": "optuna.pruners.ThresholdPruner", "upper": 1.0}'}
     )  # fmt: skip
-    assert handle is not None and handle.resume_from == (Path("/a"), Path("/b"))
+    assert handle is not None and handle.resume_from == (Path("/a:1"), Path("/b"))
     handle.report(0.5, 0)
     assert not handle.should_prune()
     handle.report(float("nan"), 1)
@@ -381,8 +669,9 @@ def test_an_identity_names_the_first_difference(url: str) -> None:
 
 
 def test_a_directory_is_never_used_twice(tmp_path: Path) -> None:
-    names = [unused_directory(str(tmp_path), 7) for _ in range(3)]
+    names = [unused_directory(str(tmp_path), "trial_00007") for _ in range(3)]
     assert names == ["trial_00007", "trial_00007_2", "trial_00007_3"]
+    assert unused_directory(str(tmp_path), "a/b") == "a/b" and (tmp_path / "a/b").is_dir()
 
 
 def test_a_database_that_comes_back_is_waited_for() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
-from standin import SPACE, Standin, complete, running
+from standin import HERE, ROOT, SPACE, Standin, complete, running
 
 
 def reasons(standin: Standin) -> list[str]:
@@ -27,8 +27,8 @@ def results(standin: Standin) -> dict[str, Any]:
     return content
 
 
-def saved_config(trial: FrozenTrial) -> dict[str, Any]:
-    path = Path(trial.user_attrs["directory"], ".hydra/config.yaml")
+def saved_config(standin: Standin, trial: FrozenTrial) -> dict[str, Any]:
+    path = standin.place(trial) / ".hydra/config.yaml"
     content = yaml.safe_load(path.read_text())
     assert isinstance(content, dict)
     return content
@@ -54,8 +54,8 @@ def test_a_sweep_and_its_continuation(standin: Standin) -> None:
     assert len(complete(trials)) == 6
     for trial in trials:
         assert trial.value == pytest.approx((trial.params["x"] - 3.0) ** 2)
-        assert Path(trial.user_attrs["directory"]).name == f"trial_{trial.number:05d}"
-        saved = saved_config(trial)
+        assert standin.place(trial).name == f"trial_{trial.number:05d}"
+        saved = saved_config(standin, trial)
         assert saved["x"] == trial.params["x"]
         assert saved["kind"] == trial.params["kind"]
         assert set(saved) == {"x", "y", "kind", "mode", "two", "seconds", "steps", "shape"}
@@ -85,7 +85,10 @@ def test_a_sweep_and_its_continuation(standin: Standin) -> None:
 def test_jobs_are_parallel_without_a_barrier_and_with_one_thread(standin: Standin) -> None:
     # One job sleeps as long as the others together; with a barrier this would take twice that.
     standin.run(
-        "seconds=choice(2.0,0.1)", "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=8"
+        *SPACE,
+        "seconds=choice(2.0,0.1)",
+        "hydra/sweeper/sampler=random",
+        "hydra.sweeper.n_trials=8",
     )
     trials = standin.trials()
     spans = [(t.datetime_start, t.datetime_complete) for t in trials]
@@ -133,7 +136,7 @@ def test_every_kind_of_failure_is_a_row(standin: Standin) -> None:
     assert trials["fine"].state == TrialState.COMPLETE
     assert all(t.state == TrialState.FAIL for mode, t in trials.items() if mode != "fine")
     for mode, trial in trials.items():
-        file = Path(trial.user_attrs["directory"], "unfinished.json")
+        file = standin.place(trial) / "unfinished.json"
         if mode == "fine":
             assert not file.exists()
             continue
@@ -142,7 +145,7 @@ def test_every_kind_of_failure_is_a_row(standin: Standin) -> None:
             "trial": {"study": "standin", "number": trial.number},
         }  # fmt: skip
     assert results(standin)["best_params"] == {"mode": "fine"}
-    traceback = Path(trials["raise"].user_attrs["directory"], "console.log").read_text()
+    traceback = (standin.place(trials["raise"]) / "console.log").read_text()
     assert "RuntimeError: the reason" in traceback
 
 
@@ -156,10 +159,52 @@ def test_failures_in_a_row_end_the_sweep(standin: Standin) -> None:
     assert sum(t.state == TrialState.FAIL for t in standin.counted()) == 3
 
 
+@pytest.mark.parametrize(("rate", "run"), [("0.0", 1), ("1.0", 6)])
+def test_the_ends_of_the_failure_rate(rate: str, run: int, standin: Standin) -> None:
+    output = standin.run(
+        *SPACE, "mode=raise", f"hydra.sweeper.max_failure_rate={rate}", "hydra.sweeper.n_jobs=1",
+        code=1,
+    )  # fmt: skip
+    assert len(standin.counted()) == run
+    assert "hydra.sweeper.retry_failed=true runs failed trials again" in output.splitlines()[-1]
+
+
+def test_failed_trials_are_run_again_when_asked(standin: Standin) -> None:
+    command = (*SPACE, "mode=data", "hydra.sweeper.n_trials=2")
+    standin.run(*command, code=1)
+    (standin.directory / "data.txt").touch()
+    output = standin.run(*command, code=1)
+    assert "2 of them failed; hydra.sweeper.retry_failed=true" in output, "not by itself"
+    standin.run(*command, "hydra.sweeper.retry_failed=true")
+    trials = standin.trials()
+    assert [trial.state for trial in trials] == 2 * [TrialState.FAIL] + 2 * [TrialState.COMPLETE]
+    assert [trial.params for trial in trials[:2]] == [trial.params for trial in trials[2:]]
+    for trial in trials[:2]:
+        word = json.loads((standin.place(trial) / "unfinished.json").read_text())
+        assert word["status"] == "interrupted"
+
+
+def test_a_repeat_is_not_run(standin: Standin) -> None:
+    command = ("x=choice(1,2)", "kind=choice(a,b)", "hydra/sweeper/sampler=random")
+    output = standin.run(*command, "hydra.sweeper.n_trials=8")
+    trials = complete(standin.trials())
+    assert len(trials) == len(set(points(trials))) == len(list(standin.sweep.glob("trial_*"))) == 4
+    assert "no further point was found: the search ends with 4 of 8 trials" in output
+    repeats = [trial for trial in standin.trials() if "repeat_of" in trial.user_attrs]
+    assert f"{len(repeats)} proposals repeated a trial and were not run again" in output
+    assert all(
+        trial.params == standin.trials()[trial.user_attrs["repeat_of"]].params for trial in repeats
+    )
+    standin.run(*command, "hydra.sweeper.n_trials=6", "hydra.sweeper.repeats=true")
+    assert len(complete(standin.trials())) == 6
+    output = standin.run(*command, "hydra.sweeper.n_trials=1")
+    assert "6 trials done, 1 asked for: nothing to do" in output
+
+
 def test_mistakes_end_before_the_first_trial(standin: Standin) -> None:
-    output = standin.run("xx=interval(0,1)", code=1)
-    assert "xx" in output and "Traceback" not in output
-    assert not list(standin.directory.glob("sweep/trial_*"))
+    output = standin.run("xx=interval(0,1)", code=2)
+    assert "xx" in output and output.count("\n") == 1 and "in a trial with xx=0" in output
+    assert not list(standin.directory.iterdir())
 
 
 # --- interruption ----------------------------------------------------------------------------
@@ -190,9 +235,9 @@ def test_sigkill_of_the_sweep_and_resume(standin: Standin) -> None:
         if old.params:
             assert again[0].params == old.params
         if "directory" in old.user_attrs:
-            environment = Path(again[0].user_attrs["directory"], "environment.txt").read_text()
-            assert f"CVAE_RESUME_FROM={old.user_attrs['directory']}\n" in environment
-            word = json.loads(Path(old.user_attrs["directory"], "unfinished.json").read_text())
+            environment = (standin.place(again[0]) / "environment.txt").read_text()
+            assert f"CVAE_RESUME_FROM={json.dumps([str(standin.place(old))])}\n" in environment
+            word = json.loads((standin.place(old) / "unfinished.json").read_text())
             assert word["status"] == "interrupted"
             assert word["reason"].endswith("; repeated under another number")
     assert len(complete(standin.counted())) == 8
@@ -225,9 +270,7 @@ def test_signals_leave_the_study_in_order(standin: Standin, signum: signal.Signa
     standin.wait_for(
         lambda trials: (
             len([t for t in running(trials) if "directory" in t.user_attrs]) == 2
-            and all(
-                (Path(t.user_attrs["directory"]) / "starts.txt").exists() for t in running(trials)
-            )
+            and all((standin.place(t) / "starts.txt").exists() for t in running(trials))
             and all(t.params["seconds"] == 60 for t in running(trials))
         )
     )
@@ -291,7 +334,7 @@ def test_a_grid_is_covered_once_whatever_happens(standin: Standin) -> None:
         standin.finish(worker)
     counted = standin.counted()
     assert len(counted) == len(complete(counted)) == len(set(points(counted))) == 12
-    assert {saved_config(trial)["kind"] for trial in counted} == {"a,b", "c"}
+    assert {saved_config(standin, trial)["kind"] for trial in counted} == {"a,b", "c"}
 
 
 def test_a_key_fixed_on_the_command_line_leaves_the_grid(standin: Standin) -> None:
@@ -364,7 +407,7 @@ def test_a_conditional_space(standin: Standin, way: str) -> None:
     for trial in complete(standin.trials()):
         shapes.add(trial.params["shape"])
         assert ("shape.corners" in trial.params) == (trial.params["shape"] == "square")
-        corners = saved_config(trial)["shape"]["corners"]
+        corners = saved_config(standin, trial)["shape"]["corners"]
         assert corners == trial.params.get("shape.corners", 0)
     assert shapes == {"round", "square"}
 
@@ -456,6 +499,17 @@ def test_a_password_in_the_applications_config_is_refused(value: str, standin: S
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs is 0; allowed: at least 1"),
         ("hydra.sweeper.max_failure_rate=2", "max_failure_rate is 2.0; allowed: 0 to 1"),
         ("hydra.sweeper.grid_points=1", "grid_points is 1; allowed: at least 2"),
+        ("hydra/sweeper/sampler=grid", "write int(interval(0,6)), range(0,6,STEP) or choice(...)"),
+        ("hydra.sweeper.study_name=a\tb", "study_name is 'a\\tb', not printable"),
+        ("y=tag(log,interval(0,1))", "tag(log, ...) needs an interval above 0"),
+        ("y=glob(*)", "y=glob(*): the key is no group"),
+        ("shape=glob(z*)", "no member matches; there are dot, round, square"),
+        ("y=range(5,5)", "the range is empty"),
+        ("shape=choice(round,dot) shape.corners=5", "shape=dot)"),
+        ("hydra.sweep.subdir=../x", "allowed: a directory below the sweep's"),
+        ("hydra.sweeper.check=os.none", "hydra.sweeper.check=os.none: AttributeError"),
+        ("hydra.sweeper.check=standin_space.refuse", "x is too large: 6.0 (in a trial with x=6.0)"),
+        ("hydra.sweeper.storage={_target_:optuna.storages.JournalStorage}", "lock"),
         ("hydra.sweeper.storage_patience=nan", "storage_patience is nan; allowed: at least 0"),
         ("hydra.sweeper.heartbeat_timeout=10", "at least twice the heartbeat, which is 30.0"),
         ("hydra.sweeper.direction=max", "direction is max; allowed: minimize, maximize, or a list"),
@@ -466,6 +520,6 @@ def test_a_password_in_the_applications_config_is_refused(value: str, standin: S
 def test_a_setting_that_makes_no_sense_is_one_line(
     override: str, words: str, standin: Standin
 ) -> None:
-    output = standin.run(*SPACE, override, code=2)
+    output = standin.run(*SPACE, *override.split(" "), code=2, PYTHONPATH=f"{ROOT}:{HERE}")
     assert words in output and output.count("\n") == 1
-    assert not list(standin.directory.rglob("*.db"))
+    assert not list(standin.directory.iterdir())
