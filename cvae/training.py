@@ -1,4 +1,4 @@
-"""The training loop: batches in, steps of two optimizers out, an epoch at a time.
+"""The training loop: batches in, steps out, an epoch at a time.
 
 An epoch takes every training word once as a source. All randomness of an epoch comes from one
 generator seeded by (seed, epoch), so that a run resumed between epochs repeats the
@@ -8,17 +8,19 @@ uninterrupted one to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cvae.batches import PairBatch, TrainingRows, length_buckets
 from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
-from cvae.model import ConditionalVAE, Gaussian, misfit
+from cvae.model import ConditionalVAE, Gaussian, PriorNetwork
+from cvae.optimizers import Diverged, Optimizers, OptimizerSettings, Part
 from cvae.schedules import Schedule
+from cvae.state import StateError, below, check_tensors
 
 _DEALT_STEPS: Final = 4
 
@@ -27,46 +29,6 @@ GRID_RATE: Final = 30.0
 
 KL_LIMIT_NATS: Final = 1e5
 """A KL above this many nats per word has exploded: naming a word takes about 30."""
-
-
-RATE_LIMIT: Final = 1e30
-"""A learning rate above this has exploded: torch could not take a step in single precision."""
-
-
-class StateError(ValueError):
-    """A state that is none of this trainer's; the message says what is wrong with it."""
-
-
-class Diverged(ArithmeticError):
-    """Training left the finite numbers; the message says where and how."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerSettings:
-    """Learning rates of encoder and decoder apart, as the report trains them.
-
-    Attributes:
-        algorithm: adam or sgd.
-        encoder_lr, decoder_lr: peak learning rates.
-        prior_lr: peak learning rate of the prior network (two-level models). Its course is its
-            own: constant, until what learns has to come to rest, then linearly to 0.
-        momentum: of sgd.
-        schedule: constant, or one_cycle: a linear rise over the first tenth, then a
-            linear fall to 0.
-        encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
-            by encoder_step_gamma; 0 for never.
-        gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
-    """
-
-    algorithm: Literal["adam", "sgd"]
-    encoder_lr: float
-    decoder_lr: float
-    prior_lr: float
-    momentum: float
-    schedule: Literal["constant", "one_cycle"]
-    encoder_step_epochs: int
-    encoder_step_gamma: float
-    gradient_clip: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +83,6 @@ class EpochLosses:
     decoder_lr: float
 
 
-def learning_rate_factor(schedule: str, progress: float) -> float:
-    """Share of the peak learning rate at a progress in [0, 1].
-
-    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
-    Source: Smith and Topin 2018.
-    """
-    if schedule == "constant":
-        return 1.0
-    rise = 0.1
-    if progress < rise:
-        return 0.04 + 0.96 * progress / rise
-    return (1.0 - progress) / (1.0 - rise)
-
-
 class Trainer:
     """Trains one model; its state can be taken out and put back between epochs."""
 
@@ -155,7 +103,6 @@ class Trainer:
         self.model = model
         self.rows = rows
         self.settings = settings
-        self.optimizer = optimizer
         self.kl_weight = kl_weight
         self.teacher_forcing_ratio = teacher_forcing_ratio
         self.free_nats = free_nats
@@ -173,22 +120,13 @@ class Trainer:
         self._settled: Gaussian | None = None  # the rows' posteriors when the latent came to rest
         self._settled_kl = 0.0  # their KL, in nats per row
 
-        parts: dict[str, Iterable[nn.Parameter]] = {
-            "encoder": model.encoder.parameters(),
-            "decoder": model.decoder.parameters(),
+        parts = {
+            "encoder": Part(list(model.encoder.parameters()), optimizer.encoder_rate),
+            "decoder": Part(list(model.decoder.parameters()), optimizer.decoder_rate),
         }
         if model.prior is not None:
-            parts |= {
-                "inference": model.prior.inference.parameters(),
-                "generator": model.prior.generator.parameters(),
-                "grids": model.prior.grids,
-            }
-        self._parameters = {name: list(part) for name, part in parts.items()}
-        self._optimizers = {
-            name: _make_optimizer(optimizer, part)
-            for name, part in self._parameters.items()
-            if part
-        }
+            parts |= self._upper_parts(model.prior, optimizer.prior_lr)
+        self.optimizers = Optimizers(optimizer, parts)
 
     @property
     def total_steps(self) -> int:
@@ -231,7 +169,7 @@ class Trainer:
                 raise Diverged(f"{name} was not finite any more after step {self.step - 1}")
         self.epoch += 1
         last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
-        rates = self._learning_rates(last, self.epoch - 1)
+        rates = self.optimizers.rates(last, self.epoch - 1)
         return EpochLosses(
             cross_entropy=reconstruction_sum / word_count,
             kl=kl_sum / word_count,
@@ -243,6 +181,7 @@ class Trainer:
 
     def _train_step(self, batch: PairBatch, generator: torch.Generator) -> tuple[float, float]:
         progress, settings = self.progress, self.settings
+        self.optimizers.set_rates(progress, self.epoch)
         source, target = batch.source.to(self.device), batch.target.to(self.device)
         target_tense = batch.target_tense.to(self.device)
         two_level = self.model.prior is not None
@@ -268,7 +207,7 @@ class Trainer:
             losses = losses + settings.coverage_weight * covered
         kl_nats = float(kl.detach().sum(dim=1).mean())
         self._check(float(losses.detach()), kl_nats)
-        self._update(losses, progress)
+        self.optimizers.step(losses, number=self.step)
         if two_level:
             kl_nats = self._train_upper_level(batch.rows, progress, generator)
         self.step += 1
@@ -332,7 +271,7 @@ class Trainer:
         if self._settled is not None:
             if progress < settings.coverage_start:
                 for _ in range(settings.code_steps):
-                    self._update(self._covered_codes(generator), progress)
+                    self.optimizers.step(self._covered_codes(generator), number=self.step)
             return self._settled_kl
         # Its own bound, on the batch's codes: -log p(h|z) + KL weight * KL.
         codes = self._codes[rows.to(self.device)]
@@ -342,7 +281,7 @@ class Trainer:
         bound = bound + self._kl_penalty(units, progress)
         kl_nats = float(units.detach().sum(dim=1).mean())
         self._check(float(bound.detach()), kl_nats)
-        self._update(bound, progress)
+        self.optimizers.step(bound, number=self.step)
         return kl_nats
 
     def _covered_codes(self, generator: torch.Generator) -> Tensor:
@@ -398,39 +337,20 @@ class Trainer:
                 f"(limit {KL_LIMIT_NATS:.0e})"
             )
 
-    def _update(self, loss: Tensor, progress: float) -> None:
-        """A step of every optimizer whose parameters the loss depends on."""
-        rates = self._learning_rates(progress, self.epoch)
-        for name, optimizer in self._optimizers.items():
-            if not rates[name] <= RATE_LIMIT:
-                raise Diverged(f"the {name}'s learning rate became {rates[name]:.3g}")
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = rates[name]
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.optimizer.gradient_clip > 0.0:
-            parameters = [value for part in self._parameters.values() for value in part]
-            norm = nn.utils.clip_grad_norm_(parameters, self.optimizer.gradient_clip)
-            if not math.isfinite(float(norm)):
-                raise Diverged(f"the gradient's norm became {float(norm)} at step {self.step}")
-        for optimizer in self._optimizers.values():
-            optimizer.step()
+    def _upper_parts(self, prior: PriorNetwork, peak: float) -> dict[str, Part]:
+        def inference(progress: float, epoch: int) -> float:
+            return peak * (1.0 - self._latent_progress(progress))
 
-    def _learning_rates(self, progress: float, epoch: int) -> dict[str, float]:
-        settings = self.optimizer
-        factor = learning_rate_factor(settings.schedule, progress)
-        drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
-        try:
-            drop = settings.encoder_step_gamma**drops
-        except OverflowError:
-            drop = math.inf
-        generator_lr = settings.prior_lr * self._left_after(self.settings.partition_start, progress)
+        def generator(progress: float, epoch: int) -> float:
+            return peak * self._left_after(self.settings.partition_start, progress)
+
+        def grids(progress: float, epoch: int) -> float:
+            return generator(progress, epoch) * GRID_RATE
+
         return {
-            "encoder": settings.encoder_lr * factor * drop,
-            "decoder": settings.decoder_lr * factor,
-            "inference": settings.prior_lr * (1.0 - self._latent_progress(progress)),
-            "generator": generator_lr,
-            "grids": generator_lr * GRID_RATE,
+            "inference": Part(list(prior.inference.parameters()), inference),
+            "generator": Part(list(prior.generator.parameters()), generator),
+            "grids": Part(list(prior.grids), grids),
         }
 
     @staticmethod
@@ -468,11 +388,7 @@ class Trainer:
         tensors["partition.bias"] = self.partition.bias
         if self._settled is not None:
             tensors["partition.mean"], tensors["partition.logvar"] = self._settled
-        for name, optimizer in self._optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                for slot, value in slots.items():
-                    if value is not None:
-                        tensors[f"optimizer.{name}.{index}.{slot}"] = torch.as_tensor(value)
+        tensors |= self.optimizers.state()
         counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": self._prior_scaled}
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
@@ -480,12 +396,10 @@ class Trainer:
         """Put back what ``state`` gave.
 
         Raises:
-            StateError: if it is of another shape, of another moment or not finite. Torch's fused
-                optimizer reads where a tensor ends by its parameter: a shorter one would be
-                memory that is none of its own.
+            StateError: if it is of another shape, of another moment or not finite.
         """
         self._check_state(tensors, counters)
-        self.model.load_state_dict(_below("model.", tensors))
+        self.model.load_state_dict(below("model.", tensors))
         self.partition.bias.copy_(tensors["partition.bias"])
         if "partition.mean" in tensors:
             self._settle(
@@ -494,39 +408,19 @@ class Trainer:
                     tensors["partition.logvar"].to(self.device),
                 )
             )
-        for name, optimizer in self._optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for place, value in _below(f"optimizer.{name}.", tensors).items():
-                index, slot = place.split(".", 1)
-                slots.setdefault(int(index), {})[slot] = value.clone()
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        self.optimizers.load_state(tensors)
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
         self._prior_scaled = bool(counters["prior_scaled"])
 
     def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        expected["partition.bias"] = self.partition.bias
+        check_tensors("model.", tensors, expected, finite=True)
+        expected = {"partition.bias": self.partition.bias}
         if "partition.mean" in tensors or "partition.logvar" in tensors:
             latent = torch.zeros(len(self.rows), self.model.latent_size)
             expected |= {"partition.mean": latent, "partition.logvar": latent}
-        slots = ["exp_avg", "exp_avg_sq", "step"]
-        if self.optimizer.algorithm == "sgd":
-            slots = ["momentum_buffer"]
-        for name, parameters in self._parameters.items():
-            for index, parameter in enumerate(parameters):
-                # A parameter that has not learnt yet has no slots at all.
-                place = f"optimizer.{name}.{index}."
-                if _below(place, tensors):
-                    expected |= {
-                        f"{place}{slot}": torch.zeros(()) if slot == "step" else parameter
-                        for slot in slots
-                    }
-        found = {
-            name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))
-        }
-        fault = misfit({name: tensors[name] for name in found}, expected, infinite="optimizer.")
-        if fault:
-            raise StateError(fault)
+        check_tensors("partition.", tensors, expected, finite=True)
+        self.optimizers.check_state(tensors)
         epoch, step = counters.get("epoch"), counters.get("step")
         if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
             raise StateError(f"epoch is {epoch!r:.40}")
@@ -554,24 +448,6 @@ def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.devi
     return Gaussian(
         torch.cat(means).view(shape).mean(dim=1), torch.cat(logvars).view(shape).mean(dim=1)
     )
-
-
-def _make_optimizer(
-    settings: OptimizerSettings, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """One optimizer; every step sets its rate."""
-    if settings.algorithm == "adam":
-        return torch.optim.Adam(parameters, fused=True)
-    # Not fused: with momentum that fails when parameters join later, as a prior network's do.
-    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

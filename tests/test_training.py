@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import shared
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from cvae import training
@@ -22,16 +20,9 @@ from cvae.batches import PairBatch, TrainingRows
 from cvae.data import Paradigm
 from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, build_model
-from cvae.training import (
-    Diverged,
-    OptimizerSettings,
-    Trainer,
-    TrainingSettings,
-    learning_rate_factor,
-    row_posteriors,
-)
+from cvae.optimizers import Diverged, OptimizerSettings, learning_rate_factor
+from cvae.training import Trainer, TrainingSettings, row_posteriors
 
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
 CPU = torch.device("cpu")
 
 STEMS = ("abandon", "walk", "jump", "start", "mend", "order")
@@ -445,28 +436,6 @@ def test_a_gradient_longer_than_the_clip_is_cut_to_it() -> None:
 
 
 # Learning rates
-
-
-@PATIENT
-@given(st.floats(0.0, 1.0))
-def test_the_learning_rate_is_a_share_of_its_peak(progress: float) -> None:
-    assert learning_rate_factor("constant", progress) == 1.0
-    assert 0.0 <= learning_rate_factor("one_cycle", progress) <= 1.0
-
-
-def test_one_cycle_rises_over_a_tenth_and_falls_to_zero() -> None:
-    def factor(progress: float) -> float:
-        return learning_rate_factor("one_cycle", progress)
-
-    assert factor(0.0) == pytest.approx(0.04)
-    assert factor(0.05) == pytest.approx(0.52)
-    assert factor(0.1) == pytest.approx(1.0)
-    assert factor(0.55) == pytest.approx(0.5)
-    assert factor(1.0) == pytest.approx(0.0, abs=1e-12)
-    path = [factor(step / 1000) for step in range(1001)]
-    assert path[:101] == sorted(path[:101])
-    assert path[100:] == sorted(path[100:], reverse=True)
-    assert max(abs(a - b) for a, b in itertools.pairwise(path)) < 0.01  # no jump
 
 
 @pytest.mark.parametrize("every", [1, 2])

@@ -31,7 +31,8 @@ from cvae.config import check
 from cvae.data import Dataset, load_table
 from cvae.losses import code_nll, kl_penalty, kl_per_unit
 from cvae.model import LOGVAR_RANGE, ConditionalVAE, Gaussian, build_model
-from cvae.training import Diverged, Trainer, row_posteriors
+from cvae.optimizers import Diverged
+from cvae.training import Trainer, row_posteriors
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from test_config import compose, members
