@@ -15,14 +15,13 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from cvae.batches import PairBatch, TrainingRows, length_buckets
-from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
-from cvae.model import ConditionalVAE, Gaussian, PriorNetwork
+from cvae.batches import PairBatch, TrainingRows
+from cvae.coverage import CoverageSettings, PriorCoverage, row_posteriors
+from cvae.losses import code_nll, kl_penalty, kl_per_unit
+from cvae.model import ConditionalVAE, PriorNetwork
 from cvae.optimizers import Diverged, Optimizers, OptimizerSettings, Part
 from cvae.schedules import Schedule
 from cvae.state import StateError, below, check_tensors
-
-_DEALT_STEPS: Final = 4
 
 GRID_RATE: Final = 30.0
 """How much faster than its perceptron the generator's grids learn: few draws reach a point."""
@@ -32,7 +31,7 @@ KL_LIMIT_NATS: Final = 1e5
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(CoverageSettings):
     """What a training step consists of.
 
     Attributes:
@@ -46,9 +45,6 @@ class TrainingSettings:
             codes as they then are; its KL weight runs through its schedule from here.
         partition_start: progress at which it comes to rest: the prior is divided among the rows
             for good, and the generator learns from prior draws alone.
-        coverage_start: progress at which the decoder starts to learn from prior draws.
-        coverage_draws: prior draws a step that the decoder learns from; 0 for none.
-        coverage_weight: their weight in the loss.
         code_steps: steps that the generator takes alone, between partition_start and
             coverage_start, after each step of the whole model.
         code_draws: prior draws in each of them.
@@ -63,9 +59,6 @@ class TrainingSettings:
     word_kl_weight: float
     prior_start: float
     partition_start: float
-    coverage_start: float
-    coverage_draws: int
-    coverage_weight: float
     code_steps: int
     code_draws: int
     forcing_coin: Literal["token", "sequence"]
@@ -113,12 +106,10 @@ class Trainer:
         self.step = 0
         word_count = len(rows) * rows.lengths.shape[1]
         self.steps_per_epoch = math.ceil(word_count / settings.batch_size)
-        self.partition = PriorPartition(len(rows), device)
+        self.coverage = PriorCoverage(model, rows, settings, device)
         self._prior_scaled = False
-        self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
         self._codes = torch.zeros(0)  # (rows, code) standardised, refreshed every epoch
-        self._settled: Gaussian | None = None  # the rows' posteriors when the latent came to rest
-        self._settled_kl = 0.0  # their KL, in nats per row
+        self._settled_kl = 0.0  # of the rows' posteriors when the latent came to rest; nats per row
 
         parts = {
             "encoder": Part(list(model.encoder.parameters()), optimizer.encoder_rate),
@@ -135,7 +126,10 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of training done, in [0, 1]; the schedules' argument."""
-        return min(1.0, self.step / max(1, self.total_steps - 1))
+        return self._progress_at(self.step)
+
+    def _progress_at(self, step: int) -> float:
+        return min(1.0, step / max(1, self.total_steps - 1))
 
     @property
     def finished(self) -> bool:
@@ -150,7 +144,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
         self.model.train()
         self._refresh_rows()
-        self._dealt.clear()
+        self.coverage.begin_epoch(ends_at=self._progress_at(self.step + self.steps_per_epoch))
         reconstruction_sum = kl_sum = word_count = 0.0
         for batch in self.rows.epoch(
             batch_size=self.settings.batch_size,
@@ -168,7 +162,7 @@ class Trainer:
             if not bool(torch.isfinite(parameter).all()):
                 raise Diverged(f"{name} was not finite any more after step {self.step - 1}")
         self.epoch += 1
-        last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
+        last = self._progress_at(self.step - 1)
         rates = self.optimizers.rates(last, self.epoch - 1)
         return EpochLosses(
             cross_entropy=reconstruction_sum / word_count,
@@ -188,7 +182,6 @@ class Trainer:
         if two_level:
             self._prepare_upper_level(progress, generator)
 
-        coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
         codes = self.model.encode(
             source.symbols, source.lengths, batch.source_tense.to(self.device)
         )
@@ -200,8 +193,8 @@ class Trainer:
             losses = self._kl_penalty(kl, progress)
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
         losses = losses + reconstruction
-        if coverage:
-            z, tense, symbols = self._coverage_draws(coverage, generator)
+        if self.coverage.started(progress):
+            z, tense, symbols = self.coverage.deal(generator)
             code = self.model.code_of_latent(z)
             covered = self._reconstruction(code, tense, symbols, generator)
             losses = losses + settings.coverage_weight * covered
@@ -247,18 +240,14 @@ class Trainer:
         """Start the latent, and bring it to rest, when their time has come."""
         if progress >= self.settings.prior_start and not self._prior_scaled:
             self._refresh_codes()
-        if progress >= self.settings.partition_start and self._settled is None:
+        if progress >= self.settings.partition_start and self.coverage.partition.settled is None:
             self._refresh_codes()
             prior = self.model.prior
             assert prior is not None
             with torch.no_grad():
-                self._settle(prior.infer_standardised(self._codes))
-            self.partition.settle(generator)
-
-    def _settle(self, posteriors: Gaussian) -> None:
-        self._settled = posteriors
-        self._settled_kl = float(kl_per_unit(posteriors).sum(dim=1).mean())
-        self.partition.update(posteriors)
+                posteriors = prior.infer_standardised(self._codes)
+            self.coverage.partition.settle(posteriors, generator)
+            self._settled_kl = float(kl_per_unit(posteriors).sum(dim=1).mean())
 
     def _train_upper_level(
         self, rows: Tensor, progress: float, generator: torch.Generator
@@ -268,7 +257,7 @@ class Trainer:
         assert prior is not None
         if progress < settings.prior_start:
             return 0.0
-        if self._settled is not None:
+        if self.coverage.partition.settled is not None:
             if progress < settings.coverage_start:
                 for _ in range(settings.code_steps):
                     self.optimizers.step(self._covered_codes(generator), number=self.step)
@@ -287,30 +276,8 @@ class Trainer:
     def _covered_codes(self, generator: torch.Generator) -> Tensor:
         """Prior coverage of codes: the generator's error at prior draws, in nats."""
         assert self.model.prior is not None
-        z = self._prior_draws(self.settings.code_draws, generator)
-        owners = self.partition.owners(z, balance=False)
+        z, owners = self.coverage.partition.draw(self.settings.code_draws, generator)
         return code_nll(self.model.prior.generate_standardised(z), self._codes[owners]).mean()
-
-    def _coverage_draws(
-        self, draws: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Prior draws, random tenses, and the symbols of the owners' words in them.
-
-        Draws are made for some steps at once and dealt out by length, to save padding.
-        """
-        if not self._dealt:
-            z = self._prior_draws(draws * _DEALT_STEPS, generator)
-            owners = self.partition.owners(z, balance=self.model.prior is None).cpu()
-            tense = torch.randint(self.rows.lengths.shape[1], owners.shape, generator=generator)
-            lengths = self.rows.lengths[owners, tense]
-            for chosen in length_buckets(lengths, draws, generator):
-                self._dealt.append((z[chosen.to(self.device)], owners[chosen], tense[chosen]))
-        z, owners, tense = self._dealt.pop()
-        words = self.rows.words(owners, tense).to(self.device)
-        return z, tense.to(self.device), words.symbols
-
-    def _prior_draws(self, draws: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(draws, self.model.latent_size, generator=generator).to(self.device)
 
     def _coins(self, symbols: Tensor, progress: float, generator: torch.Generator) -> Tensor | None:
         """True where the true symbol is fed; None if that is everywhere. (batch, time)."""
@@ -360,22 +327,16 @@ class Trainer:
 
     @torch.no_grad()
     def _refresh_rows(self) -> None:
-        """Bring what the upper level or the partition takes from the model up to date."""
-        settings = self.settings
-        if self.model.prior is not None:
-            if self._prior_scaled and self.progress < settings.coverage_start:
-                self._refresh_codes()
-            return
-        ends_at = (self.step + self.steps_per_epoch) / max(1, self.total_steps - 1)
-        if settings.coverage_draws and ends_at >= settings.coverage_start:
-            self.partition.update(row_posteriors(self.model, self.rows, self.device))
+        """Bring what the upper level takes from the model up to date."""
+        if self._prior_scaled and self.progress < self.settings.coverage_start:
+            self._refresh_codes()
 
     @torch.no_grad()
     def _refresh_codes(self) -> None:
         prior = self.model.prior
         assert prior is not None
         codes = row_posteriors(self.model, self.rows, self.device)
-        if self._settled is None:
+        if self.coverage.partition.settled is None:
             prior.fit_scale(codes)
             self._prior_scaled = True
         self._codes = prior.standardise(codes.mean)
@@ -385,10 +346,7 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on: tensors by name, and plain counters."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors["partition.bias"] = self.partition.bias
-        if self._settled is not None:
-            tensors["partition.mean"], tensors["partition.logvar"] = self._settled
-        tensors |= self.optimizers.state()
+        tensors |= self.coverage.partition.state() | self.optimizers.state()
         counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": self._prior_scaled}
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
@@ -400,14 +358,9 @@ class Trainer:
         """
         self._check_state(tensors, counters)
         self.model.load_state_dict(below("model.", tensors))
-        self.partition.bias.copy_(tensors["partition.bias"])
-        if "partition.mean" in tensors:
-            self._settle(
-                Gaussian(
-                    tensors["partition.mean"].to(self.device),
-                    tensors["partition.logvar"].to(self.device),
-                )
-            )
+        self.coverage.partition.load_state(tensors)
+        if self.coverage.partition.settled is not None:
+            self._settled_kl = float(kl_per_unit(self.coverage.partition.settled).sum(dim=1).mean())
         self.optimizers.load_state(tensors)
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
         self._prior_scaled = bool(counters["prior_scaled"])
@@ -415,11 +368,7 @@ class Trainer:
     def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         check_tensors("model.", tensors, expected, finite=True)
-        expected = {"partition.bias": self.partition.bias}
-        if "partition.mean" in tensors or "partition.logvar" in tensors:
-            latent = torch.zeros(len(self.rows), self.model.latent_size)
-            expected |= {"partition.mean": latent, "partition.logvar": latent}
-        check_tensors("partition.", tensors, expected, finite=True)
+        self.coverage.partition.check_state(tensors)
         self.optimizers.check_state(tensors)
         epoch, step = counters.get("epoch"), counters.get("step")
         if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
@@ -428,26 +377,6 @@ class Trainer:
             raise StateError(f"step is {step!r:.40} after {epoch} epochs")
         if not isinstance(counters.get("prior_scaled"), bool):
             raise StateError("prior_scaled is neither true nor false")
-
-
-@torch.no_grad()
-def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.device) -> Gaussian:
-    """q(code|row) of every training row, read from its four forms: their mean and log-variance.
-
-    The forms' posteriors are averaged, since one row has one place in the prior.
-    """
-    row_count, tense_count, _ = rows.symbols.shape
-    means, logvars = [], []
-    for chunk in torch.split(torch.arange(row_count * tense_count), 4096):
-        tense = chunk % tense_count
-        words = rows.words(chunk // tense_count, tense).to(device)
-        posterior = model.encode(words.symbols, words.lengths, tense.to(device))
-        means.append(posterior.mean)
-        logvars.append(posterior.logvar)
-    shape = (row_count, tense_count, -1)
-    return Gaussian(
-        torch.cat(means).view(shape).mean(dim=1), torch.cat(logvars).view(shape).mean(dim=1)
-    )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

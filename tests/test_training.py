@@ -10,125 +10,31 @@ import math
 from typing import Any
 
 import pytest
-import shared
 import torch
 from torch import Tensor
+from trainers import (
+    DEFAULT,
+    MODELS,
+    OPTIMIZER,
+    PHASES,
+    REPORT,
+    ROWS,
+    SETTINGS,
+    STEMS,
+    equal,
+    make,
+    regular,
+    trained,
+    weights,
+)
 
 from cvae import training
 from cvae.alphabet import decode
 from cvae.batches import PairBatch, TrainingRows
-from cvae.data import Paradigm
 from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, build_model
 from cvae.optimizers import Diverged, OptimizerSettings, learning_rate_factor
-from cvae.training import Trainer, TrainingSettings, row_posteriors
-
-CPU = torch.device("cpu")
-
-STEMS = ("abandon", "walk", "jump", "start", "mend", "order")
-
-
-def regular(stem: str) -> Paradigm:
-    return Paradigm(((stem,), (stem + "s",), (stem + "ing",), (stem + "ed",)), regular=True)
-
-
-ROWS = TrainingRows([regular(stem) for stem in STEMS])
-
-# Large enough to learn the toy tasks below.
-REPORT = {**shared.REPORT, "latent_size": 4, "condition_size": 3, "hidden_size": 16}
-DEFAULT = {
-    **shared.DEFAULT,
-    "word_latent_size": 6,
-    "hidden_size": 16,
-    "encoder_hidden_size": 12,
-    "embedding_size": 8,
-    "condition_size": 3,
-    "prior_hidden_size": 12,
-}
-MODELS = {
-    "report": ("report", REPORT),
-    "one level": ("default", {**DEFAULT, "word_latent_size": 0}),
-    "two levels": ("default", DEFAULT),
-}
-SETTINGS = TrainingSettings(
-    epochs=3,
-    batch_size=8,
-    pairs="cross",
-    hallucination_share=0.3,
-    character_dropout=0.2,
-    word_kl_weight=0.1,
-    prior_start=0.0,
-    partition_start=0.0,
-    coverage_start=0.0,
-    coverage_draws=4,
-    coverage_weight=0.5,
-    code_steps=2,
-    code_draws=6,
-    forcing_coin="token",
-)
-# All phases of a two-level model within the nine steps of three epochs.
-PHASES = dataclasses.replace(
-    SETTINGS, prior_start=0.1, partition_start=0.4, coverage_start=0.7, code_draws=64
-)
-OPTIMIZER = OptimizerSettings(
-    algorithm="adam",
-    encoder_lr=3e-3,
-    decoder_lr=2e-3,
-    prior_lr=3e-3,
-    momentum=0.0,
-    schedule="one_cycle",
-    encoder_step_epochs=1,
-    encoder_step_gamma=0.5,
-    gradient_clip=1.0,
-)
-
-
-def tiny(kind: str) -> ConditionalVAE:
-    torch.manual_seed(0)
-    name, sizes = MODELS[kind]
-    return build_model(name, **sizes)
-
-
-def make(
-    kind: str = "two levels",
-    *,
-    rows: TrainingRows = ROWS,
-    optimizer: OptimizerSettings = OPTIMIZER,
-    settings: TrainingSettings = SETTINGS,
-    kl_weight: float = 0.2,
-    ratio: float = 0.6,
-    free_nats: float | None = None,
-    target_nats: float | None = None,
-    seed: int = 1,
-) -> Trainer:
-    return Trainer(
-        tiny(kind),
-        rows,
-        settings,
-        optimizer,
-        kl_weight=lambda progress: kl_weight * (0.5 + 0.5 * progress),
-        teacher_forcing_ratio=lambda progress: ratio,
-        free_nats=free_nats,
-        target_nats=target_nats,
-        seed=seed,
-        device=CPU,
-    )
-
-
-def weights(trainer: Trainer) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    assert a.keys() == b.keys()
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def trained(trainer: Trainer, epochs: int | None = None) -> dict[str, Tensor]:
-    for _ in range(epochs if epochs is not None else trainer.settings.epochs):
-        trainer.train_epoch()
-    return weights(trainer)
-
+from cvae.training import Trainer, TrainingSettings
 
 # Counting
 
@@ -296,24 +202,25 @@ def test_the_kl_weight_runs_through_its_schedule_while_the_latent_learns() -> No
 def test_the_partition_is_made_once_and_rests() -> None:
     trainer, generator = make(settings=PHASES), torch.Generator().manual_seed(0)
     trainer._prepare_upper_level(0.2, generator)
-    assert trainer._settled is None
+    assert trainer.coverage.partition.settled is None
     assert trainer.model.prior is not None
     with torch.no_grad():  # untrained, it would see the rows in almost one place
         trainer.model.prior.inference[-1].weight.mul_(30.0)
     trainer._prepare_upper_level(0.5, generator)
-    settled, bias = trainer._settled, trainer.partition.bias.clone()
+    partition = trainer.coverage.partition
+    settled, bias = partition.settled, partition.bias.clone()
     assert settled is not None and settled.mean.shape == (6, 2)
     expected = trainer.model.prior.infer_standardised(trainer._codes)
     torch.testing.assert_close(settled.mean, expected.mean)
     z = torch.randn(4000, 2, generator=generator)
-    owned = torch.bincount(trainer.partition.owners(z, balance=False), minlength=6) / 4000
+    owned = torch.bincount(partition.owners(z, balance=False), minlength=6) / 4000
     assert float((owned - 1 / 6).abs().max()) < 0.04
     kl = trainer._train_upper_level(torch.arange(6), 0.5, generator)
     assert kl == pytest.approx(float(kl_per_unit(settled).sum(dim=1).mean())) and kl > 0.0
     trainer._prepare_upper_level(0.9, generator)
-    trainer._coverage_draws(64, generator)
-    assert trainer._settled is settled
-    assert torch.equal(trainer.partition.bias, bias)
+    trainer.coverage.deal(generator)
+    assert partition.settled is settled
+    assert torch.equal(partition.bias, bias)
 
 
 # Knobs
@@ -535,47 +442,6 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(value: fl
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
 
 
-# Rows in the prior
-
-
-@pytest.mark.parametrize("kind", list(MODELS))
-def test_a_rows_posterior_is_the_mean_of_its_four_forms(kind: str) -> None:
-    model = tiny(kind)
-    posterior = row_posteriors(model, ROWS, CPU)
-    assert len(posterior.mean) == len(ROWS)
-    for row in (0, 5):
-        words = ROWS.words(torch.full((4,), row), torch.arange(4))
-        forms = model.encode(words.symbols, words.lengths, torch.arange(4))
-        torch.testing.assert_close(posterior.mean[row], forms.mean.mean(dim=0))
-        torch.testing.assert_close(posterior.logvar[row], forms.logvar.mean(dim=0))
-
-
-@pytest.mark.parametrize("kind", ["one level", "two levels"])
-def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(kind: str) -> None:
-    trainer = make(kind)
-    generator = torch.Generator().manual_seed(0)
-    if kind == "two levels":
-        trainer._prepare_upper_level(0.0, generator)
-    else:
-        trainer._refresh_rows()
-    bias = trainer.partition.bias.clone()
-    dealt = [trainer._coverage_draws(4, generator) for _ in range(8)]
-    # One level balances here; in two levels the partition was balanced when it was made.
-    assert torch.equal(trainer.partition.bias, bias) == (kind == "two levels")
-    trainer.partition.bias.copy_(bias)
-    tenses = torch.cat([tense for _, tense, _ in dealt])
-    words = [decode(row) for _, _, symbols in dealt for row in symbols.tolist()]
-    z = torch.cat([z for z, _, _ in dealt])
-    owners = trainer.partition.owners(z[:16], balance=False)
-    assert len(z) == len(words) == 32
-    assert set(tenses.tolist()) == {0, 1, 2, 3}
-    expected = [
-        ROWS.paradigms[row][tense]
-        for row, tense in zip(owners.tolist(), tenses[:16].tolist(), strict=True)
-    ]
-    assert words[:16] == expected
-
-
 # Toy tasks: tiny models, a handful of verbs, every letter right
 
 TOY_STEMS = ("walk", "help", "jump", "mend")
@@ -650,7 +516,7 @@ def test_a_toy_task_is_learned_to_the_last_letter(kind: str, source: int, target
         free_nats=None,
         target_nats=None,
         seed=1,
-        device=CPU,
+        device=torch.device("cpu"),
     )
     expected = [stem + ("ed" if target == 3 else "") for stem in TOY_STEMS]
     assert converted(trainer.model, rows, source, target) != expected
