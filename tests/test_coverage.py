@@ -256,8 +256,8 @@ def test_no_draw_is_kept_for_another_epoch() -> None:
 def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(kind: str) -> None:
     trainer = make(kind)
     generator = torch.Generator().manual_seed(0)
-    if kind == "two levels":
-        trainer._prepare_upper_level(0.0, generator)
+    if trainer.upper_level is not None:
+        trainer.upper_level.prepare(0.0, 0, generator)
     trainer.coverage.begin_epoch(ends_at=0.3)
     partition = trainer.coverage.partition
     bias = partition.bias.clone()
