@@ -23,7 +23,7 @@ from torch import Tensor
 from cvae.batches import TrainingRows
 from cvae.coverage import CoverageSettings, PriorPartition, row_posteriors
 from cvae.losses import code_nll, kl_per_unit
-from cvae.model import ConditionalVAE, Gaussian, PriorNetwork
+from cvae.model import ConditionalVAE, PriorNetwork
 from cvae.optimizers import Part
 from cvae.schedules import Schedule
 from cvae.state import StateError
@@ -84,7 +84,7 @@ class UpperLevel:
         self.device = device
         self.kl_nats = 0.0
         self._started = False
-        self._codes = torch.zeros(0)  # (rows, code) standardised, read in every epoch
+        self._codes = torch.zeros(0)  # (rows, code) standardised
         self._codes_epoch: int | None = None
 
     def latent_progress(self, progress: float) -> float:
@@ -137,7 +137,8 @@ class UpperLevel:
             self._read_codes()
             self._codes_epoch = epoch
         if settles:
-            posteriors = self._posteriors()
+            with torch.no_grad():
+                posteriors = self.prior.infer_standardised(self._codes)
             self.partition.settle(posteriors, generator)
             self.kl_nats = _nats_per_row(kl_per_unit(posteriors))
 
@@ -186,10 +187,6 @@ class UpperLevel:
         if self.partition.settled is None:
             self.prior.fit_scale(codes)
         self._codes = self.prior.standardise(codes.mean)
-
-    @torch.no_grad()
-    def _posteriors(self) -> Gaussian:
-        return self.prior.infer_standardised(self._codes)
 
     # State
 

@@ -34,6 +34,7 @@ from cvae.batches import PairBatch, TrainingRows
 from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, build_model
 from cvae.optimizers import Diverged, OptimizerSettings, learning_rate_factor
+from cvae.state import StateError
 from cvae.training import Trainer, TrainingSettings
 
 # Counting
@@ -323,6 +324,38 @@ def test_the_state_is_made_of_tensors_and_plain_counters() -> None:
     assert {name.split(".")[0] for name in tensors} == {"model", "optimizer", "partition"}
 
 
+FAULTS: dict[str, Any] = {
+    "no weights": {"model.decoder.out.bias": None},
+    "weights that are no numbers": {"model.decoder.out.bias": torch.full((28,), math.nan)},
+    "biases of other rows": {"partition.bias": torch.zeros(5)},
+    "a moment of another size": {"optimizer.decoder.0.exp_avg": torch.zeros(1)},
+    "an unknown part": {"optimizer.other.0.step": torch.zeros(())},
+    "prior_scaled is neither": {"prior_scaled": 1},
+    "epoch is -1": {"epoch": -1},
+    "epoch is 4": {"epoch": 4},
+    "epoch is 1.0": {"epoch": 1.0},
+    "step is 4 after 1 epochs": {"step": 4},
+    "step is None": {"step": None},
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_state_that_does_not_fit_is_refused_and_nothing_of_it_taken(fault: str) -> None:
+    source = make()
+    source.train_epoch()
+    tensors, counters = source.state()
+    for name, value in FAULTS[fault].items():
+        changed: dict[str, Any] = counters if name in counters else tensors
+        changed[name] = value
+    given = {name: value for name, value in tensors.items() if value is not None}
+    trainer = make()
+    before = trainer.state()
+    with pytest.raises(StateError, match=fault if " is " in fault else next(iter(FAULTS[fault]))):
+        trainer.load_state(given, counters)
+    after = trainer.state()
+    assert equal(before[0], after[0]) and before[1] == after[1]
+
+
 # Divergence
 
 
@@ -360,6 +393,18 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(value: fl
         trainer.train_epoch()
     after = weights(trainer)
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
+
+
+def test_a_loss_beside_the_models_step_is_watched_too() -> None:
+    """The generator alone learns here; no loss of encoder and decoder would show it."""
+    unclipped = dataclasses.replace(OPTIMIZER, gradient_clip=0.0)
+    trainer = make(settings=dataclasses.replace(PHASES, coverage_start=1.0), optimizer=unclipped)
+    trained(trainer, 2)
+    assert trainer.upper_level is not None
+    with torch.no_grad():
+        trainer.upper_level.prior.generator[-1].bias.fill_(math.inf)
+    with pytest.raises(Diverged, match=r"the loss became (inf|nan) at step 6"):
+        trainer.train_epoch()
 
 
 # Toy tasks: tiny models, a handful of verbs, every letter right
