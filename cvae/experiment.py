@@ -31,16 +31,11 @@ from cvae.batches import TrainingRows
 from cvae.config import ConfigError
 from cvae.data import Dataset, load_files, load_table
 from cvae.model import ConditionalVAE, build_model, misfit
+from cvae.optimizers import Diverged, OptimizerSettings
 from cvae.run_directory import CHECKPOINT, RunDirectory, RunDirectoryError
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
-from cvae.training import (
-    Diverged,
-    EpochLosses,
-    OptimizerSettings,
-    StateError,
-    Trainer,
-    TrainingSettings,
-)
+from cvae.state import StateError
+from cvae.training import EpochLosses, Trainer, TrainingSettings
 
 log = logging.getLogger(__name__)
 

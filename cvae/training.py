@@ -1,4 +1,4 @@
-"""The training loop: batches in, steps of two optimizers out, an epoch at a time.
+"""The training loop: batches in, steps out, an epoch at a time.
 
 An epoch takes every training word once as a source. All randomness of an epoch comes from one
 generator seeded by (seed, epoch), so that a run resumed between epochs repeats the
@@ -8,70 +8,29 @@ uninterrupted one to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cvae.batches import PairBatch, TrainingRows, length_buckets
-from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
-from cvae.model import ConditionalVAE, Gaussian, misfit
+from cvae.batches import PairBatch, TrainingRows
+from cvae.coverage import PriorCoverage
+from cvae.losses import kl_penalty, kl_per_unit
+from cvae.model import ConditionalVAE
+from cvae.optimizers import Diverged, Optimizers, OptimizerSettings, Part
 from cvae.schedules import Schedule
-
-_DEALT_STEPS: Final = 4
-
-GRID_RATE: Final = 30.0
-"""How much faster than its perceptron the generator's grids learn: few draws reach a point."""
+from cvae.state import StateError, below, check_tensors
+from cvae.upper_level import UpperLevel, UpperLevelSettings
 
 KL_LIMIT_NATS: Final = 1e5
 """A KL above this many nats per word has exploded: naming a word takes about 30."""
 
 
-RATE_LIMIT: Final = 1e30
-"""A learning rate above this has exploded: torch could not take a step in single precision."""
-
-
-class StateError(ValueError):
-    """A state that is none of this trainer's; the message says what is wrong with it."""
-
-
-class Diverged(ArithmeticError):
-    """Training left the finite numbers; the message says where and how."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings:
-    """Learning rates of encoder and decoder apart, as the report trains them.
-
-    Attributes:
-        algorithm: adam or sgd.
-        encoder_lr, decoder_lr: peak learning rates.
-        prior_lr: peak learning rate of the prior network (two-level models). Its course is its
-            own: constant, until what learns has to come to rest, then linearly to 0.
-        momentum: of sgd.
-        schedule: constant, or one_cycle: a linear rise over the first tenth, then a
-            linear fall to 0.
-        encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
-            by encoder_step_gamma; 0 for never.
-        gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
-    """
-
-    algorithm: Literal["adam", "sgd"]
-    encoder_lr: float
-    decoder_lr: float
-    prior_lr: float
-    momentum: float
-    schedule: Literal["constant", "one_cycle"]
-    encoder_step_epochs: int
-    encoder_step_gamma: float
-    gradient_clip: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """What a training step consists of.
+class TrainingSettings(UpperLevelSettings):
+    """What a training step consists of, with prior coverage and the phases of two-level models.
 
     Attributes:
         epochs: passes over the training words.
@@ -79,17 +38,6 @@ class TrainingSettings:
         pairs: same or cross, see ``TrainingRows.epoch``.
         hallucination_share: share of pairs with a made-up stem.
         character_dropout: probability that a decoder input is hidden.
-        word_kl_weight: weight of the code's KL in a two-level model.
-        prior_start: progress at which the latent of a two-level model starts to learn, from the
-            codes as they then are; its KL weight runs through its schedule from here.
-        partition_start: progress at which it comes to rest: the prior is divided among the rows
-            for good, and the generator learns from prior draws alone.
-        coverage_start: progress at which the decoder starts to learn from prior draws.
-        coverage_draws: prior draws a step that the decoder learns from; 0 for none.
-        coverage_weight: their weight in the loss.
-        code_steps: steps that the generator takes alone, between partition_start and
-            coverage_start, after each step of the whole model.
-        code_draws: prior draws in each of them.
         forcing_coin: token or sequence.
     """
 
@@ -98,14 +46,6 @@ class TrainingSettings:
     pairs: Literal["same", "cross"]
     hallucination_share: float
     character_dropout: float
-    word_kl_weight: float
-    prior_start: float
-    partition_start: float
-    coverage_start: float
-    coverage_draws: int
-    coverage_weight: float
-    code_steps: int
-    code_draws: int
     forcing_coin: Literal["token", "sequence"]
 
 
@@ -119,20 +59,6 @@ class EpochLosses:
     teacher_forcing_ratio: float
     encoder_lr: float
     decoder_lr: float
-
-
-def learning_rate_factor(schedule: str, progress: float) -> float:
-    """Share of the peak learning rate at a progress in [0, 1].
-
-    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
-    Source: Smith and Topin 2018.
-    """
-    if schedule == "constant":
-        return 1.0
-    rise = 0.1
-    if progress < rise:
-        return 0.04 + 0.96 * progress / rise
-    return (1.0 - progress) / (1.0 - rise)
 
 
 class Trainer:
@@ -155,8 +81,6 @@ class Trainer:
         self.model = model
         self.rows = rows
         self.settings = settings
-        self.optimizer = optimizer
-        self.kl_weight = kl_weight
         self.teacher_forcing_ratio = teacher_forcing_ratio
         self.free_nats = free_nats
         self.target_nats = target_nats
@@ -166,29 +90,20 @@ class Trainer:
         self.step = 0
         word_count = len(rows) * rows.lengths.shape[1]
         self.steps_per_epoch = math.ceil(word_count / settings.batch_size)
-        self.partition = PriorPartition(len(rows), device)
-        self._prior_scaled = False
-        self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._codes = torch.zeros(0)  # (rows, code) standardised, refreshed every epoch
-        self._settled: Gaussian | None = None  # the rows' posteriors when the latent came to rest
-        self._settled_kl = 0.0  # their KL, in nats per row
-
-        parts: dict[str, Iterable[nn.Parameter]] = {
-            "encoder": model.encoder.parameters(),
-            "decoder": model.decoder.parameters(),
+        parts = {
+            "encoder": Part(list(model.encoder.parameters()), optimizer.encoder_rate),
+            "decoder": Part(list(model.decoder.parameters()), optimizer.decoder_rate),
         }
+        self.coverage = PriorCoverage(model, rows, settings, device)
+        self.kl_weight = kl_weight
+        self.upper_level: UpperLevel | None = None
         if model.prior is not None:
-            parts |= {
-                "inference": model.prior.inference.parameters(),
-                "generator": model.prior.generator.parameters(),
-                "grids": model.prior.grids,
-            }
-        self._parameters = {name: list(part) for name, part in parts.items()}
-        self._optimizers = {
-            name: _make_optimizer(optimizer, part)
-            for name, part in self._parameters.items()
-            if part
-        }
+            self.upper_level = UpperLevel(
+                model, model.prior, rows, self.coverage.partition, settings, device
+            )
+            self.kl_weight = self.upper_level.kl_schedule(kl_weight)
+            parts |= self.upper_level.parts(optimizer.prior_lr)
+        self.optimizers = Optimizers(optimizer, parts)
 
     @property
     def total_steps(self) -> int:
@@ -197,7 +112,10 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of training done, in [0, 1]; the schedules' argument."""
-        return min(1.0, self.step / max(1, self.total_steps - 1))
+        return self._progress_at(self.step)
+
+    def _progress_at(self, step: int) -> float:
+        return min(1.0, step / max(1, self.total_steps - 1))
 
     @property
     def finished(self) -> bool:
@@ -211,8 +129,7 @@ class Trainer:
         """
         generator = torch.Generator().manual_seed(_epoch_seed(self.seed, self.epoch))
         self.model.train()
-        self._refresh_rows()
-        self._dealt.clear()
+        self.coverage.begin_epoch(ends_at=self._progress_at(self.step + self.steps_per_epoch))
         reconstruction_sum = kl_sum = word_count = 0.0
         for batch in self.rows.epoch(
             batch_size=self.settings.batch_size,
@@ -230,49 +147,73 @@ class Trainer:
             if not bool(torch.isfinite(parameter).all()):
                 raise Diverged(f"{name} was not finite any more after step {self.step - 1}")
         self.epoch += 1
-        last = min(1.0, max(0, self.step - 1) / max(1, self.total_steps - 1))
-        rates = self._learning_rates(last, self.epoch - 1)
+        last = self._progress_at(self.step - 1)
+        rates = self.optimizers.rates(last, self.epoch - 1)
         return EpochLosses(
             cross_entropy=reconstruction_sum / word_count,
             kl=kl_sum / word_count,
-            kl_weight=self.kl_weight(self._latent_progress(last)),
+            kl_weight=self.kl_weight(last),
             teacher_forcing_ratio=self.teacher_forcing_ratio(last),
             encoder_lr=rates["encoder"],
             decoder_lr=rates["decoder"],
         )
 
     def _train_step(self, batch: PairBatch, generator: torch.Generator) -> tuple[float, float]:
-        progress, settings = self.progress, self.settings
-        source, target = batch.source.to(self.device), batch.target.to(self.device)
-        target_tense = batch.target_tense.to(self.device)
-        two_level = self.model.prior is not None
-        if two_level:
-            self._prepare_upper_level(progress, generator)
-
-        coverage = settings.coverage_draws if progress >= settings.coverage_start else 0
-        codes = self.model.encode(
-            source.symbols, source.lengths, batch.source_tense.to(self.device)
-        )
-        code = codes.sample(generator)
-        kl = kl_per_unit(codes)
-        if two_level:
-            losses = settings.word_kl_weight * kl.sum(dim=1).mean()
+        """Learn from a batch; its reconstruction and the prior latent's KL, in nats per word."""
+        progress, upper = self.progress, self.upper_level
+        self.optimizers.set_rates(progress, self.epoch)
+        if upper is None:
+            reconstruction, kl = self._train_model(batch, generator, self._kl_penalty)
         else:
-            losses = self._kl_penalty(kl, progress)
+            upper.prepare(progress, self.epoch, generator)
+            reconstruction, _ = self._train_model(batch, generator, upper.word_penalty)
+            for loss in upper.losses(batch.rows, progress, generator, self._kl_penalty):
+                self._minimise(loss, upper.kl_nats)
+            kl = upper.kl_nats
+        self.step += 1
+        return reconstruction, kl
+
+    def _train_model(
+        self,
+        batch: PairBatch,
+        generator: torch.Generator,
+        penalty: Callable[[Tensor], Tensor],
+    ) -> tuple[float, float]:
+        """A step of the whole model; its reconstruction and the code's KL, in nats per word.
+
+        Args:
+            penalty: what the code's KL costs; (batch, code) nats of each unit -> ().
+        """
+        source, target = batch.source.to(self.device), batch.target.to(self.device)
+        source_tense = batch.source_tense.to(self.device)
+        target_tense = batch.target_tense.to(self.device)
+
+        posterior = self.model.encode(source.symbols, source.lengths, source_tense)
+        code = posterior.sample(generator)
+        units = kl_per_unit(posterior)
+        loss = penalty(units)
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
-        losses = losses + reconstruction
-        if coverage:
-            z, tense, symbols = self._coverage_draws(coverage, generator)
+        loss = loss + reconstruction
+        if self.coverage.started(self.progress):
+            z, tense, symbols = self.coverage.deal(generator)
             code = self.model.code_of_latent(z)
             covered = self._reconstruction(code, tense, symbols, generator)
-            losses = losses + settings.coverage_weight * covered
-        kl_nats = float(kl.detach().sum(dim=1).mean())
-        self._check(float(losses.detach()), kl_nats)
-        self._update(losses, progress)
-        if two_level:
-            kl_nats = self._train_upper_level(batch.rows, progress, generator)
-        self.step += 1
-        return float(reconstruction.detach()), kl_nats
+            loss = loss + self.settings.coverage_weight * covered
+
+        kl = float(units.detach().sum(dim=1).mean())
+        self._minimise(loss, kl)
+        return float(reconstruction.detach()), kl
+
+    def _minimise(self, loss: Tensor, kl: float) -> None:
+        """A step down the gradient of a loss, unless it or the KL (in nats per word) exploded."""
+        if not math.isfinite(float(loss.detach())):
+            raise Diverged(f"the loss became {float(loss.detach())} at step {self.step}")
+        if not kl <= KL_LIMIT_NATS:
+            raise Diverged(
+                f"the KL exploded to {kl:.3g} nats per word at step {self.step} "
+                f"(limit {KL_LIMIT_NATS:.0e})"
+            )
+        self.optimizers.step(loss, number=self.step)
 
     def _reconstruction(
         self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator
@@ -282,100 +223,22 @@ class Trainer:
             code,
             tense,
             symbols,
-            forced=self._coins(symbols, self.progress, generator),
+            forced=self._coins(symbols, generator),
             dropped=self._dropped(symbols, generator),
         ).mean()
 
-    def _kl_penalty(self, units: Tensor, progress: float) -> Tensor:
+    def _kl_penalty(self, units: Tensor) -> Tensor:
+        """What the prior latent's KL costs; (batch, latent) nats of each unit -> ()."""
         return kl_penalty(
             units,
-            kl_weight=self.kl_weight(self._latent_progress(progress)),
+            kl_weight=self.kl_weight(self.progress),
             free_nats=self.free_nats,
             target_nats=self.target_nats,
         ).mean()
 
-    # The upper level of a two-level model. It learns from codes as they are, and no gradient of
-    # its own reaches the encoder: it must not bend the codes to its wishes.
-
-    def _latent_progress(self, progress: float) -> float:
-        """Share done of the time in which the latent learns; the KL weight's progress."""
-        if self.model.prior is None:
-            return progress
-        first, last = self.settings.prior_start, self.settings.partition_start
-        return min(1.0, max(0.0, progress - first) / max(last - first, 1e-9))
-
-    def _prepare_upper_level(self, progress: float, generator: torch.Generator) -> None:
-        """Start the latent, and bring it to rest, when their time has come."""
-        if progress >= self.settings.prior_start and not self._prior_scaled:
-            self._refresh_codes()
-        if progress >= self.settings.partition_start and self._settled is None:
-            self._refresh_codes()
-            prior = self.model.prior
-            assert prior is not None
-            with torch.no_grad():
-                self._settle(prior.infer_standardised(self._codes))
-            self.partition.settle(generator)
-
-    def _settle(self, posteriors: Gaussian) -> None:
-        self._settled = posteriors
-        self._settled_kl = float(kl_per_unit(posteriors).sum(dim=1).mean())
-        self.partition.update(posteriors)
-
-    def _train_upper_level(
-        self, rows: Tensor, progress: float, generator: torch.Generator
-    ) -> float:
-        """Its steps beside a step of the whole model; the latent's KL, in nats per row."""
-        prior, settings = self.model.prior, self.settings
-        assert prior is not None
-        if progress < settings.prior_start:
-            return 0.0
-        if self._settled is not None:
-            if progress < settings.coverage_start:
-                for _ in range(settings.code_steps):
-                    self._update(self._covered_codes(generator), progress)
-            return self._settled_kl
-        # Its own bound, on the batch's codes: -log p(h|z) + KL weight * KL.
-        codes = self._codes[rows.to(self.device)]
-        posterior = prior.infer_standardised(codes)
-        units = kl_per_unit(posterior)
-        bound = code_nll(prior.generate_standardised(posterior.sample(generator)), codes).mean()
-        bound = bound + self._kl_penalty(units, progress)
-        kl_nats = float(units.detach().sum(dim=1).mean())
-        self._check(float(bound.detach()), kl_nats)
-        self._update(bound, progress)
-        return kl_nats
-
-    def _covered_codes(self, generator: torch.Generator) -> Tensor:
-        """Prior coverage of codes: the generator's error at prior draws, in nats."""
-        assert self.model.prior is not None
-        z = self._prior_draws(self.settings.code_draws, generator)
-        owners = self.partition.owners(z, balance=False)
-        return code_nll(self.model.prior.generate_standardised(z), self._codes[owners]).mean()
-
-    def _coverage_draws(
-        self, draws: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Prior draws, random tenses, and the symbols of the owners' words in them.
-
-        Draws are made for some steps at once and dealt out by length, to save padding.
-        """
-        if not self._dealt:
-            z = self._prior_draws(draws * _DEALT_STEPS, generator)
-            owners = self.partition.owners(z, balance=self.model.prior is None).cpu()
-            tense = torch.randint(self.rows.lengths.shape[1], owners.shape, generator=generator)
-            lengths = self.rows.lengths[owners, tense]
-            for chosen in length_buckets(lengths, draws, generator):
-                self._dealt.append((z[chosen.to(self.device)], owners[chosen], tense[chosen]))
-        z, owners, tense = self._dealt.pop()
-        words = self.rows.words(owners, tense).to(self.device)
-        return z, tense.to(self.device), words.symbols
-
-    def _prior_draws(self, draws: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(draws, self.model.latent_size, generator=generator).to(self.device)
-
-    def _coins(self, symbols: Tensor, progress: float, generator: torch.Generator) -> Tensor | None:
+    def _coins(self, symbols: Tensor, generator: torch.Generator) -> Tensor | None:
         """True where the true symbol is fed; None if that is everywhere. (batch, time)."""
-        ratio = self.teacher_forcing_ratio(progress)
+        ratio = self.teacher_forcing_ratio(self.progress)
         if ratio >= 1.0:
             return None
         batch, time = symbols.shape
@@ -389,189 +252,45 @@ class Trainer:
         drawn = torch.rand(*symbols.shape, generator=generator)
         return (drawn < self.settings.character_dropout).to(self.device)
 
-    def _check(self, loss: float, kl: float) -> None:
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} at step {self.step}")
-        if not kl <= KL_LIMIT_NATS:
-            raise Diverged(
-                f"the KL exploded to {kl:.3g} nats per word at step {self.step} "
-                f"(limit {KL_LIMIT_NATS:.0e})"
-            )
-
-    def _update(self, loss: Tensor, progress: float) -> None:
-        """A step of every optimizer whose parameters the loss depends on."""
-        rates = self._learning_rates(progress, self.epoch)
-        for name, optimizer in self._optimizers.items():
-            if not rates[name] <= RATE_LIMIT:
-                raise Diverged(f"the {name}'s learning rate became {rates[name]:.3g}")
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = rates[name]
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.optimizer.gradient_clip > 0.0:
-            parameters = [value for part in self._parameters.values() for value in part]
-            norm = nn.utils.clip_grad_norm_(parameters, self.optimizer.gradient_clip)
-            if not math.isfinite(float(norm)):
-                raise Diverged(f"the gradient's norm became {float(norm)} at step {self.step}")
-        for optimizer in self._optimizers.values():
-            optimizer.step()
-
-    def _learning_rates(self, progress: float, epoch: int) -> dict[str, float]:
-        settings = self.optimizer
-        factor = learning_rate_factor(settings.schedule, progress)
-        drops = epoch // settings.encoder_step_epochs if settings.encoder_step_epochs else 0
-        try:
-            drop = settings.encoder_step_gamma**drops
-        except OverflowError:
-            drop = math.inf
-        generator_lr = settings.prior_lr * self._left_after(self.settings.partition_start, progress)
-        return {
-            "encoder": settings.encoder_lr * factor * drop,
-            "decoder": settings.decoder_lr * factor,
-            "inference": settings.prior_lr * (1.0 - self._latent_progress(progress)),
-            "generator": generator_lr,
-            "grids": generator_lr * GRID_RATE,
-        }
-
-    @staticmethod
-    def _left_after(start: float, progress: float) -> float:
-        """1 until ``start``, then linearly to 0."""
-        return 1.0 if progress <= start else (1.0 - progress) / (1.0 - start)
-
-    @torch.no_grad()
-    def _refresh_rows(self) -> None:
-        """Bring what the upper level or the partition takes from the model up to date."""
-        settings = self.settings
-        if self.model.prior is not None:
-            if self._prior_scaled and self.progress < settings.coverage_start:
-                self._refresh_codes()
-            return
-        ends_at = (self.step + self.steps_per_epoch) / max(1, self.total_steps - 1)
-        if settings.coverage_draws and ends_at >= settings.coverage_start:
-            self.partition.update(row_posteriors(self.model, self.rows, self.device))
-
-    @torch.no_grad()
-    def _refresh_codes(self) -> None:
-        prior = self.model.prior
-        assert prior is not None
-        codes = row_posteriors(self.model, self.rows, self.device)
-        if self._settled is None:
-            prior.fit_scale(codes)
-            self._prior_scaled = True
-        self._codes = prior.standardise(codes.mean)
-
     # State
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on: tensors by name, and plain counters."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors["partition.bias"] = self.partition.bias
-        if self._settled is not None:
-            tensors["partition.mean"], tensors["partition.logvar"] = self._settled
-        for name, optimizer in self._optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                for slot, value in slots.items():
-                    if value is not None:
-                        tensors[f"optimizer.{name}.{index}.{slot}"] = torch.as_tensor(value)
-        counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": self._prior_scaled}
+        tensors |= self.coverage.partition.state() | self.optimizers.state()
+        # One level has no upper level that says whether it started.
+        counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": False}
+        if self.upper_level is not None:
+            counters |= self.upper_level.state()
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
     def load_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Put back what ``state`` gave.
 
         Raises:
-            StateError: if it is of another shape, of another moment or not finite. Torch's fused
-                optimizer reads where a tensor ends by its parameter: a shorter one would be
-                memory that is none of its own.
+            StateError: if it is of another shape, of another moment or not finite; nothing of it
+                is taken then.
         """
         self._check_state(tensors, counters)
-        self.model.load_state_dict(_below("model.", tensors))
-        self.partition.bias.copy_(tensors["partition.bias"])
-        if "partition.mean" in tensors:
-            self._settle(
-                Gaussian(
-                    tensors["partition.mean"].to(self.device),
-                    tensors["partition.logvar"].to(self.device),
-                )
-            )
-        for name, optimizer in self._optimizers.items():
-            slots: dict[int, dict[str, Tensor]] = {}
-            for place, value in _below(f"optimizer.{name}.", tensors).items():
-                index, slot = place.split(".", 1)
-                slots.setdefault(int(index), {})[slot] = value.clone()
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        self.model.load_state_dict(below("model.", tensors))
+        self.coverage.partition.load_state(tensors)
+        self.optimizers.load_state(tensors)
+        if self.upper_level is not None:
+            self.upper_level.load_state(counters)
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
-        self._prior_scaled = bool(counters["prior_scaled"])
 
     def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         expected = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        expected["partition.bias"] = self.partition.bias
-        if "partition.mean" in tensors or "partition.logvar" in tensors:
-            latent = torch.zeros(len(self.rows), self.model.latent_size)
-            expected |= {"partition.mean": latent, "partition.logvar": latent}
-        slots = ["exp_avg", "exp_avg_sq", "step"]
-        if self.optimizer.algorithm == "sgd":
-            slots = ["momentum_buffer"]
-        for name, parameters in self._parameters.items():
-            for index, parameter in enumerate(parameters):
-                # A parameter that has not learnt yet has no slots at all.
-                place = f"optimizer.{name}.{index}."
-                if _below(place, tensors):
-                    expected |= {
-                        f"{place}{slot}": torch.zeros(()) if slot == "step" else parameter
-                        for slot in slots
-                    }
-        found = {
-            name for name in tensors if name.startswith(("model.", "partition.", "optimizer."))
-        }
-        fault = misfit({name: tensors[name] for name in found}, expected, infinite="optimizer.")
-        if fault:
-            raise StateError(fault)
+        check_tensors("model.", tensors, expected, finite=True)
+        self.coverage.partition.check_state(tensors)
+        self.optimizers.check_state(tensors)
+        if self.upper_level is not None:
+            self.upper_level.check_state(counters)
         epoch, step = counters.get("epoch"), counters.get("step")
         if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
             raise StateError(f"epoch is {epoch!r:.40}")
         if type(step) is not int or step != epoch * self.steps_per_epoch:
             raise StateError(f"step is {step!r:.40} after {epoch} epochs")
-        if not isinstance(counters.get("prior_scaled"), bool):
-            raise StateError("prior_scaled is neither true nor false")
-
-
-@torch.no_grad()
-def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.device) -> Gaussian:
-    """q(code|row) of every training row, read from its four forms: their mean and log-variance.
-
-    The forms' posteriors are averaged, since one row has one place in the prior.
-    """
-    row_count, tense_count, _ = rows.symbols.shape
-    means, logvars = [], []
-    for chunk in torch.split(torch.arange(row_count * tense_count), 4096):
-        tense = chunk % tense_count
-        words = rows.words(chunk // tense_count, tense).to(device)
-        posterior = model.encode(words.symbols, words.lengths, tense.to(device))
-        means.append(posterior.mean)
-        logvars.append(posterior.logvar)
-    shape = (row_count, tense_count, -1)
-    return Gaussian(
-        torch.cat(means).view(shape).mean(dim=1), torch.cat(logvars).view(shape).mean(dim=1)
-    )
-
-
-def _make_optimizer(
-    settings: OptimizerSettings, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """One optimizer; every step sets its rate."""
-    if settings.algorithm == "adam":
-        return torch.optim.Adam(parameters, fused=True)
-    # Not fused: with momentum that fails when parameters join later, as a prior network's do.
-    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -8,25 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from cvae.losses import PriorPartition, code_nll, kl_penalty, kl_per_unit
+from cvae.losses import code_nll, kl_penalty, kl_per_unit
 from cvae.model import Gaussian
 
 PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
-CPU = torch.device("cpu")
-
-
-def random_gaussian(rows: int, size: int, seed: int = 0) -> Gaussian:
-    generator = torch.Generator().manual_seed(seed)
-    mean = torch.randn(rows, size, generator=generator, dtype=torch.float64)
-    return Gaussian(mean, torch.randn(rows, size, generator=generator, dtype=torch.float64))
-
-
-def distribution(posterior: Gaussian) -> Independent:
-    return Independent(Normal(posterior.mean, torch.exp(0.5 * posterior.logvar)), 1)
-
 
 # KL
 
@@ -124,92 +111,3 @@ def test_code_nll_is_a_unit_gaussians_up_to_its_constant() -> None:
     constant = 0.5 * 6 * math.log(2 * math.pi)
     expected = -Independent(Normal(predicted, 1.0), 1).log_prob(codes) - constant
     torch.testing.assert_close(code_nll(predicted, codes), expected)
-
-
-# Partition
-
-
-def partition_of(posterior: Gaussian) -> PriorPartition:
-    partition = PriorPartition(len(posterior.mean), CPU)
-    partition.bias = partition.bias.to(posterior.mean.dtype)
-    partition.update(posterior)
-    return partition
-
-
-def draws(count: int, size: int, seed: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, size, generator=generator, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("biased", [False, True])
-def test_the_owner_is_the_row_with_the_largest_biased_density(biased: bool) -> None:
-    posterior, z = random_gaussian(7, 3), draws(200, 3)
-    partition = partition_of(posterior)
-    if biased:
-        partition.bias = torch.linspace(-2.0, 2.0, 7, dtype=torch.float64)
-    owners = partition.owners(z, balance=False)
-    # All rows with the same variances, their mean.
-    logvar = torch.exp(posterior.logvar).mean(dim=0).log().expand(7, 3)
-    alike = Gaussian(posterior.mean, logvar)
-    # Biases count in a unit in which a part is about one wide.
-    spread = float((posterior.mean.var(dim=0, unbiased=False) / torch.exp(logvar[0])).sum())
-    unit = spread / (3 * 7 ** (2 / 3))
-    for point, owner in zip(z, owners.tolist(), strict=True):
-        density = distribution(alike).log_prob(point) / unit + partition.bias
-        assert owner == int(density.argmax())
-    assert len(set(owners.tolist())) > 3  # the case would be empty if one row owned everything
-
-
-def test_owners_without_balancing_leave_the_biases_alone() -> None:
-    partition = partition_of(random_gaussian(5, 2))
-    before = partition.bias.clone()
-    partition.owners(draws(100, 2), balance=False)
-    assert torch.equal(partition.bias, before)
-
-
-# Four rows close together and one far out: unbalanced, the parts are far from equal.
-UNEQUAL = Gaussian(
-    torch.tensor([[1.5, 0.0], [0.2, 0.0], [-0.2, 0.0], [0.0, 0.2], [0.0, -0.2]]).double(),
-    torch.full((5, 2), -2.0).double(),
-)
-
-
-def shares(partition: PriorPartition) -> Tensor:
-    owners = partition.owners(draws(4000, 2), balance=False)
-    return torch.bincount(owners, minlength=5) / len(owners)
-
-
-def test_balancing_gives_every_row_the_same_share_of_the_prior() -> None:
-    partition = partition_of(UNEQUAL)
-    assert float(shares(partition).min()) < 0.15
-    for seed in range(600):
-        partition.owners(draws(200, 2, seed=100 + seed), balance=True)
-    assert float((shares(partition) - 0.2).abs().max()) < 0.03
-
-
-def test_settling_gives_every_row_the_same_share_at_once() -> None:
-    partition = partition_of(UNEQUAL)
-    partition.settle(torch.Generator().manual_seed(0))
-    assert float((shares(partition) - 0.2).abs().max()) < 0.03
-    assert partition.bias.grad is None
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_the_size_of_the_posteriors_changes_no_part(scale: float) -> None:
-    """Nor how fast they settle: posteriors narrow, or wide, in the same places."""
-    posterior = Gaussian(UNEQUAL.mean, UNEQUAL.logvar + 2.0 * math.log(scale))
-    partition, other = partition_of(posterior), partition_of(UNEQUAL)
-    z = draws(500, 2)
-    assert torch.equal(partition.owners(z, balance=False), other.owners(z, balance=False))
-    partition.settle(torch.Generator().manual_seed(0))
-    assert float((shares(partition) - 0.2).abs().max()) < 0.03
-
-
-def test_a_row_that_owns_nothing_gains_and_one_that_owns_all_loses_at_a_bounded_rate() -> None:
-    posterior = Gaussian(torch.tensor([[0.0], [50.0]] + [[60.0]] * 8), torch.zeros(10, 1))
-    partition = PriorPartition(10, CPU)
-    partition.update(posterior)
-    owners = partition.owners(torch.zeros(20, 1), balance=True)
-    assert owners.tolist() == [0] * 20
-    rate = PriorPartition.BALANCE_RATE
-    torch.testing.assert_close(partition.bias, torch.tensor([-3 * rate] + [rate] * 9))

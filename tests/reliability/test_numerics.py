@@ -28,15 +28,17 @@ from cvae import experiment, recurrence
 from cvae.alphabet import PAD
 from cvae.batches import words_to_tensor
 from cvae.config import check
+from cvae.coverage import row_posteriors
 from cvae.data import Dataset, load_table
 from cvae.losses import code_nll, kl_penalty, kl_per_unit
 from cvae.model import LOGVAR_RANGE, ConditionalVAE, Gaussian, build_model
-from cvae.training import Diverged, Trainer, row_posteriors
+from cvae.optimizers import Diverged
+from cvae.training import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from test_config import compose, members
 from test_recurrence import HIDDEN, Parts, run_own_outputs, run_own_symbols, run_true
-from test_training import MODELS, OPTIMIZER, PHASES, ROWS, make, tiny
+from trainers import MODELS, OPTIMIZER, PHASES, ROWS, make, tiny
 
 CPU = torch.device("cpu")
 

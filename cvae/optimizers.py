@@ -1,0 +1,198 @@
+"""Optimizers by part of a model: an optimizer and a learning rate for each, one gradient for all.
+
+A part is a list of parameters with a learning rate that follows the training. Encoder and decoder
+take theirs from ``OptimizerSettings``; whoever adds a part brings its rate. Nothing here knows what
+the parameters are for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cvae.state import below, check_tensors
+
+RATE_LIMIT: Final = 1e30
+"""A learning rate above this has exploded: torch could not take a step in single precision."""
+
+
+class Diverged(ArithmeticError):
+    """Training left the finite numbers; the message says where and how."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Learning rates of encoder and decoder apart, as the report trains them.
+
+    Attributes:
+        algorithm: adam or sgd.
+        encoder_lr, decoder_lr: peak learning rates.
+        prior_lr: peak learning rate of the prior network (two-level models). Its course is its
+            own: constant, until what learns has to come to rest, then linearly to 0.
+        momentum: of sgd.
+        schedule: constant, or one_cycle: a linear rise over the first tenth, then a
+            linear fall to 0.
+        encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
+            by encoder_step_gamma; 0 for never.
+        gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
+    """
+
+    algorithm: Literal["adam", "sgd"]
+    encoder_lr: float
+    decoder_lr: float
+    prior_lr: float
+    momentum: float
+    schedule: Literal["constant", "one_cycle"]
+    encoder_step_epochs: int
+    encoder_step_gamma: float
+    gradient_clip: float
+
+    def encoder_rate(self, progress: float, epoch: int) -> float:
+        """The encoder's learning rate; infinite where it is no float any more."""
+        drops = epoch // self.encoder_step_epochs if self.encoder_step_epochs else 0
+        try:
+            drop = self.encoder_step_gamma**drops
+        except OverflowError:
+            drop = math.inf
+        return self.encoder_lr * learning_rate_factor(self.schedule, progress) * drop
+
+    def decoder_rate(self, progress: float, epoch: int) -> float:
+        """The decoder's learning rate."""
+        return self.decoder_lr * learning_rate_factor(self.schedule, progress)
+
+
+def learning_rate_factor(schedule: str, progress: float) -> float:
+    """Share of the peak learning rate at a progress in [0, 1].
+
+    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
+    Source: Smith and Topin 2018.
+    """
+    if schedule == "constant":
+        return 1.0
+    rise = 0.1
+    if progress < rise:
+        return 0.04 + 0.96 * progress / rise
+    return (1.0 - progress) / (1.0 - rise)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parameters that learn at one rate.
+
+    Attributes:
+        parameters: may be none.
+        rate: the learning rate at a progress in [0, 1] and an epoch.
+    """
+
+    parameters: list[nn.Parameter]
+    rate: Callable[[float, int], float]
+
+
+class Optimizers:
+    """The optimizers of a model's parts, which take their steps together."""
+
+    def __init__(self, settings: OptimizerSettings, parts: Mapping[str, Part]) -> None:
+        self.settings = settings
+        self.parts = {name: part for name, part in parts.items() if part.parameters}
+        self._parameters = [value for part in self.parts.values() for value in part.parameters]
+        self._optimizers = {
+            name: _make_optimizer(settings, part.parameters) for name, part in self.parts.items()
+        }
+
+    def rates(self, progress: float, epoch: int) -> dict[str, float]:
+        """Every part's learning rate."""
+        return {name: part.rate(progress, epoch) for name, part in self.parts.items()}
+
+    def set_rates(self, progress: float, epoch: int) -> None:
+        """Set the learning rates of the steps that follow.
+
+        Raises:
+            Diverged: if one of them has exploded.
+        """
+        for name, rate in self.rates(progress, epoch).items():
+            if not rate <= RATE_LIMIT:
+                raise Diverged(f"the {name}'s learning rate became {rate:.3g}")
+            for group in self._optimizers[name].param_groups:
+                group["lr"] = rate
+
+    def step(self, loss: Tensor, *, number: int) -> None:
+        """A step of every optimizer whose parameters the loss depends on.
+
+        Args:
+            number: of the training step, for the message.
+
+        Raises:
+            Diverged: if the gradient is clipped and its norm is not finite.
+        """
+        for optimizer in self._optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip > 0.0:
+            norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
+            if not math.isfinite(float(norm)):
+                raise Diverged(f"the gradient's norm became {float(norm)} at step {number}")
+        for optimizer in self._optimizers.values():
+            optimizer.step()
+
+    # State
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimizers' tensors, not copied: ``optimizer.<part>.<parameter>.<slot>``."""
+        return {
+            f"optimizer.{name}.{index}.{slot}": torch.as_tensor(value)
+            for name, optimizer in self._optimizers.items()
+            for index, slots in optimizer.state_dict()["state"].items()
+            for slot, value in slots.items()
+            if value is not None
+        }
+
+    def check_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Check what ``load_state`` would take.
+
+        Raises:
+            StateError: if it is of another shape. Torch's fused optimizer reads where a tensor
+                ends by its parameter: a shorter one would be memory that is none of its own.
+        """
+        slots = ["exp_avg", "exp_avg_sq", "step"]
+        if self.settings.algorithm == "sgd":
+            slots = ["momentum_buffer"]
+        expected: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            for index, parameter in enumerate(part.parameters):
+                # A parameter that has not learnt yet has no slots at all.
+                place = f"optimizer.{name}.{index}."
+                if below(place, tensors):
+                    expected |= {
+                        f"{place}{slot}": torch.zeros(()) if slot == "step" else parameter
+                        for slot in slots
+                    }
+        check_tensors("optimizer.", tensors, expected, finite=False)
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``state`` gave.
+
+        Raises:
+            StateError: as ``check_state`` would.
+        """
+        self.check_state(tensors)
+        for name, optimizer in self._optimizers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for place, value in below(f"optimizer.{name}.", tensors).items():
+                index, slot = place.split(".", 1)
+                slots.setdefault(int(index), {})[slot] = value.clone()
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+
+
+def _make_optimizer(
+    settings: OptimizerSettings, parameters: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """One optimizer; every step sets its rate."""
+    if settings.algorithm == "adam":
+        return torch.optim.Adam(parameters, fused=True)
+    # Not fused: with momentum that fails when parameters join later, as a prior network's do.
+    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
