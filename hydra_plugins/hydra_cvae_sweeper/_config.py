@@ -150,7 +150,7 @@ class LocalLauncherConf:
 
 
 def register() -> None:
-    """Put every config of this package into Hydra's store."""
+    """Put every config of this package into Hydra's store, unless it is there."""
     nodes = [
         ("hydra/sweeper", "cvae_optuna", CvaeOptunaConf),
         ("hydra/sweeper/pruner", "none", NoPrunerConf),
@@ -159,10 +159,14 @@ def register() -> None:
         ("hydra/sweeper/sampler", "tpe_parallel", ParallelTPEConf),
         ("hydra/launcher", "cvae_local", LocalLauncherConf),
     ]
+    store = ConfigStore.instance()
     for group, name, node in nodes:
-        ConfigStore.instance().store(
-            group=group, name=name, node=node, provider="hydra_cvae_sweeper"
-        )
+        try:
+            known = store.list(group)
+        except OSError:  # no such group yet
+            known = []
+        if f"{name}.yaml" not in known:
+            store.store(group=group, name=name, node=node, provider="hydra_cvae_sweeper")
 
 
 register()

@@ -93,6 +93,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.repeats = 0
         self.is_exhausted = False
         self.claims: dict[int, Claim] = {}
+        # Of the checks, by level, for when there is a log to write them to.
+        self.notes: list[tuple[int, str]] = []
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -117,9 +119,17 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 self.launcher.stop()
 
     def _carry_out(self) -> None:
-        os.makedirs(self.directory, exist_ok=True)
-        handler = _log_to(Path(self.directory, "sweep.log"))
         try:
+            os.makedirs(self.directory, exist_ok=True)
+            handler = _log_to(Path(self.directory, "sweep.log"))
+        except OSError as error:
+            raise SweepError(
+                f"{error.filename or self.directory}: {error.strerror}; choose a directory that "
+                "can be written to with hydra.sweep.dir=DIRECTORY"
+            ) from error
+        try:
+            for level, note in self.notes:
+                log.log(level, "%s", note)
             with self.stop:
                 self._prepare()
                 if self._announce():
@@ -145,8 +155,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, self.grid is not None)
         self.has_own_names = self._has_own_names()
         self._check_composition()
-        for text in self._ignored():
-            log.warning("%s", text)
+        self.notes += [(logging.WARNING, text) for text in self._ignored()]
 
     def _prepare(self) -> None:
         write_whole(Path(self.directory, "multirun.yaml"), OmegaConf.to_yaml(self.cfg))
@@ -292,11 +301,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 raise SweepError(f"{faults} ({where})") from error
         if groups:
             size = math.prod(len(all_values(self.space.distributions[key])) for key in groups)
-            log.info(
-                "checked before the start: %d of %d combinations of the members of %s",
-                min(len(points), size),
-                size,
-                ", ".join(groups),
+            checked = f"{min(len(points), size)} of {size} combinations of the members of"
+            self.notes.append(
+                (logging.INFO, f"checked before the start: {checked} {', '.join(groups)}")
             )
 
     def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:

@@ -7,15 +7,19 @@ Optuna sweeper does: the stock one fails each of the tests that are left out her
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import subprocess
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
@@ -23,7 +27,11 @@ from hydra.test_utils.launcher_common_tests import (
     LauncherTestSuite,
 )
 from hydra.test_utils.test_utils import TSweepRunner
+from hydra.version import VersionBase
 from omegaconf import DictConfig
+
+# Hydra 1.4 imports plugins once: their configs must be in the store that fixtures restore.
+Plugins.instance()
 
 LOCAL = "hydra/launcher=cvae_local"
 OURS = ["hydra/sweeper=cvae_optuna", "hydra.sweeper.n_trials=1"]
@@ -39,6 +47,27 @@ OF_RETURNED_JOBS = [
     "test_sweep_with_custom_resolver",
     "test_failure_preserves_task_traceback",
 ]
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What other tests, or pytest's own arguments, would change; and nothing of it stays behind."""
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+    fresh = object.__new__(VersionBase)  # not the one that there is already
+    fresh.__init__()  # type: ignore[misc]
+    monkeypatch.setattr(VersionBase.instance(), "version_base", fresh.version_base)
+    disabled = {log for log in _loggers() if log.disabled}
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    for log in _loggers():
+        log.disabled = log in disabled
+
+
+def _loggers() -> list[logging.Logger]:
+    known = logging.root.manager.loggerDict.values()
+    return [log for log in known if isinstance(log, logging.Logger)]
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("cvae_local", [])])
@@ -149,6 +178,10 @@ def test_no_process_outlives_its_sweep(
     assert children() <= before
 
 
+@pytest.mark.skipif(
+    not hydra.__version__.startswith("1.3."),
+    reason="Hydra 1.4 imports plugins once: what is restored without them lacks all of them",
+)
 def test_the_configs_survive_restored_singletons() -> None:
     state = Singleton.get_state()
     store = ConfigStore.instance()
