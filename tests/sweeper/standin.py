@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -67,8 +68,9 @@ class Standin:
         """The study as anyone would load it."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path = quote(os.fsencode(self.directory / (file or self.file)))
-        url = f"sqlite:///file:{path}?uri=true"
-        return optuna.load_study(study_name=name, storage=url)
+        # SQLAlchemy 2.1 quotes the path once more in the text of a URL.
+        url = URL.create("sqlite", database=f"file:{path}", query={"uri": "true"})
+        return optuna.load_study(study_name=name, storage=str(url))
 
     def trials(self) -> list[FrozenTrial]:
         return self.study().trials

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import hydra
 import pytest
 from standin import SPACE, Standin, complete, running
 
@@ -59,7 +60,16 @@ def test_a_killed_study_goes_on_where_it_is(way: str, standin: Standin, tmp_path
         assert not first.directory.exists()
 
 
-@pytest.mark.parametrize("name", [b'it\'s {x}?#% "y" $z:w', b"caf\xe9", b"a\nb"])
+NOT_UTF_8 = pytest.param(
+    b"caf\xe9",
+    marks=pytest.mark.skipif(
+        not hydra.__version__.startswith("1.3."),
+        reason="OmegaConf 2.4 writes YAML by libyaml, which refuses bytes that are not UTF-8",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", [b'it\'s {x}?#% "y" $z:w', NOT_UTF_8, b"a\nb"])
 def test_a_sweep_below_any_path_leaves_nothing_outside_it(name: bytes, tmp_path: Path) -> None:
     app = Standin(tmp_path / os.fsdecode(name), file=FILE)
     app.directory.mkdir()
