@@ -460,9 +460,13 @@ def draw_ladder(runs: Runs, path: Path) -> None:
     curves = curves.reindex(columns=list(dict.fromkeys([*curves, *panels])))
     figure = Figure(figsize=(12.0, 0.5 + 2.0 * len(rungs)), dpi=100, layout="constrained")
     grid = figure.subplots(len(rungs), len(panels), squeeze=False, sharex=True)
+    for axes, title in zip(grid[0], panels.values(), strict=True):
+        axes.set_title(title, fontsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("share of training", fontsize=9)
     for line, (rung, part) in zip(grid, rungs, strict=True):
         curve = curves[curves["run"].isin(part["run"])]
-        for axes, (column, title) in zip(line, panels.items(), strict=True):
+        for axes, column in zip(line, panels, strict=True):
             seeds = curve.groupby("progress")[column].agg(["mean", "min", "max"])
             axes.plot(seeds.index, seeds["mean"], color="C0")
             axes.fill_between(seeds.index, seeds["min"], seeds["max"], alpha=0.25, color="C0")
@@ -470,10 +474,6 @@ def draw_ladder(runs: Runs, path: Path) -> None:
             if column in ("seen_bleu4", "dev_gaussian_score"):
                 axes.set_ylim(0.0, 1.02)
             axes.grid(alpha=0.3)
-            if line is grid[0]:
-                axes.set_title(title, fontsize=10)
-            if line is grid[-1]:
-                axes.set_xlabel("share of training", fontsize=9)
         line[0].set_ylabel(rung, fontsize=10)
     _save(figure, path)
 
