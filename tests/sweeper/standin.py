@@ -91,12 +91,17 @@ class Standin:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if condition(self.trials()):
+                # Whoever opens a database makes its tables: not before the sweep has done so.
+                if self._is_announced() and condition(self.trials()):
                     return
-            except Exception:  # the study is not there yet, or half made
+            except Exception:  # the database is busy
                 pass
             time.sleep(0.05)
         raise AssertionError("the study did not get there")
+
+    def _is_announced(self) -> bool:
+        path = self.sweep / "sweep.log"
+        return path.exists() and "trials done" in path.read_text()
 
 
 def running(trials: list[FrozenTrial]) -> list[FrozenTrial]:
