@@ -281,11 +281,7 @@ def draw(name: str, runs: Runs, path: Path) -> None:
                 lost = int((group["status"] != "complete").sum())
                 label = f"{variant} ({lost} of {len(group)} broke off)" if lost else variant
                 part = curves[curves["run"].isin(group["run"])]
-                seeds = part.groupby("epoch")[column].agg(["mean", "min", "max"])
-                (drawn,) = axes.plot(seeds.index, seeds["mean"], marker="o", ms=3, label=label)
-                axes.fill_between(
-                    seeds.index, seeds["min"], seeds["max"], alpha=0.2, color=drawn.get_color()
-                )
+                _plot_seeds(axes, part, "epoch", column, marker="o", ms=3, label=label)
             axes.set_title(f"{NAMES[base]}: {column}", fontsize=10)
             axes.set_xlabel("epoch", fontsize=9)
             axes.grid(alpha=0.3)
@@ -295,6 +291,13 @@ def draw(name: str, runs: Runs, path: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         line[0].legend(fontsize=8)
     _save(figure, path)
+
+
+def _plot_seeds(axes: Any, curves: Runs, along: str, column: str, **style: Any) -> None:
+    """The mean over seeds, and their range as a band."""
+    seeds = curves.groupby(along)[column].agg(["mean", "min", "max"])
+    (drawn,) = axes.plot(seeds.index, seeds["mean"], **style)
+    axes.fill_between(seeds.index, seeds["min"], seeds["max"], alpha=0.2, color=drawn.get_color())
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -467,9 +470,7 @@ def draw_ladder(runs: Runs, path: Path) -> None:
     for line, (rung, part) in zip(grid, rungs, strict=True):
         curve = curves[curves["run"].isin(part["run"])]
         for axes, column in zip(line, panels, strict=True):
-            seeds = curve.groupby("progress")[column].agg(["mean", "min", "max"])
-            axes.plot(seeds.index, seeds["mean"], color="C0")
-            axes.fill_between(seeds.index, seeds["min"], seeds["max"], alpha=0.25, color="C0")
+            _plot_seeds(axes, curve, "progress", column)
             axes.set_ylim(bottom=0.0)
             if column in ("seen_bleu4", "dev_gaussian_score"):
                 axes.set_ylim(0.0, 1.02)
