@@ -1,8 +1,8 @@
 """The book of a study: take a trial, finish it, give it back; shared by all workers.
 
-Everything that must happen once among several workers happens under the storage's lock. In it, a
-running trial without an owner is one whose worker died between two steps, for nobody else can
-be between them.
+Everything that must happen once among several workers happens under the storage's lock. A trial is
+signed with its owner before it starts to run. A running trial without an owner therefore belongs to
+another program.
 
 A trial that was interrupted stays in the study as failed, with `interrupted` set, and does not
 count towards the total. Its parameters wait in the queue under a new number, linked by `retry_of`.
@@ -73,7 +73,6 @@ class Book:
         self._limits = limits
         self.grid = grid
         self._live: set[int] = set()
-        self._broken: set[int] = set()  # claimed here and not signed
         self._pulse = _Pulse(limits.silence)
 
     @property
@@ -101,16 +100,17 @@ class Book:
             running = sum(trial.state == TrialState.RUNNING for trial in trials)
             if count_finished(trials) + running >= self.total:
                 return None
-            if self.grid is not None and not self._queue_point(self.grid, trials):
+            signed = self._sign_next(trials)
+            if signed is None:
                 return None
-            with self.snapshot():  # nobody else can have changed it since
-                trial = self.study.ask()
             try:
+                with self.snapshot():  # nobody else can have changed it since
+                    trial = self.study.ask()
+            finally:
+                self._share(signed)
+            if trial._trial_id != signed:  # another program, which takes no lock, was quicker
+                self.study._storage.set_trial_user_attr(signed, "owner", None)
                 trial.set_user_attr("owner", self._me._asdict())
-            except Exception:
-                self._broken.add(trial.number)
-                self._share(trial._trial_id)
-                raise
         self._live.add(trial.number)
         return self._new_claim(trial)
 
@@ -194,10 +194,8 @@ class Book:
             return False
         owner = trial.user_attrs.get("owner")
         if owner is None:
-            # Of a worker that broke off before it signed, or of another program, which never signs.
             seen = [trial.params, trial.intermediate_values, trial.user_attrs, trial.system_attrs]
-            silent = self._pulse.is_silent(f"trial {trial.number}", repr(seen))
-            return trial.number in self._broken or silent
+            return self._pulse.is_silent(f"trial {trial.number}", repr(seen))
         if owner["worker"] == self._me.worker:
             return True  # a claim that broke off half-way
         dead = is_dead(owner, self._me)
@@ -257,24 +255,33 @@ class Book:
             },
         )
 
-    def _queue_point(self, grid: Grid, trials: Sequence[FrozenTrial]) -> bool:
-        """See to it that a waiting trial is there to be taken; False when the grid is done."""
-        if any(trial.state == TrialState.WAITING for trial in trials):
-            return True
-        taken = [known_params(trial) for trial in counted(trials)]
-        point = grid.next(taken)
-        if point is None:
-            return False
-        self._queue(point, {})
-        return True
+    def _sign_next(self, trials: Sequence[FrozenTrial]) -> int | None:
+        """Sign the trial that `ask` will take, the first that waits; None when the grid is done.
 
-    def _queue(self, params: dict[str, Any], attributes: dict[str, Any]) -> None:
-        self.study.add_trial(
+        A worker that is killed before `ask` leaves a waiting trial, which the next one signs anew.
+        """
+        owner = self._me._asdict()
+        waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
+        if waiting is not None:
+            self._set_attribute(waiting, "owner", owner)
+            return waiting._trial_id
+        params: dict[str, Any] = {}
+        if self.grid is not None:
+            point = self.grid.next([known_params(trial) for trial in counted(trials)])
+            if point is None:
+                return None
+            params = point
+        return self._queue(params, {"owner": owner})
+
+    def _queue(self, params: dict[str, Any], attributes: dict[str, Any]) -> int:
+        """Add a trial that waits; its id in the storage."""
+        return self.study._storage.create_new_trial(
+            self.study._study_id,
             optuna.trial.create_trial(
                 state=TrialState.WAITING,
-                system_attrs={"fixed_params": params},
+                system_attrs={"fixed_params": params} if params else {},
                 user_attrs=attributes,
-            )
+            ),
         )
 
     def _set_attribute(self, trial: FrozenTrial, key: str, value: Any) -> None:

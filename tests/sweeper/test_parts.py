@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
     Limits,
     _Pulse,
     count_finished,
+    counted,
     judge,
+    known_params,
     patiently,
     unused_directory,
 )
@@ -426,6 +428,16 @@ def url(tmp_path: Path) -> Iterator[str]:
     yield f"sqlite:///{tmp_path}/study.db"
 
 
+# What a storage writes a trial with, in Optuna 2 and later.
+STORAGE_WRITES = (
+    "create_new_trial",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "set_trial_state",
+    "set_trial_state_values",
+)
+
+
 def open_book(
     url: str,
     me: Owner,
@@ -433,11 +445,12 @@ def open_book(
     silence: float = 0.2,
     retries: int = 2,
     directory: str = "/sweep",
+    grid: Grid | None = None,
 ) -> Book:
     storage = StudyStorage(url)
     study = optuna.create_study(study_name="s", storage=storage.open(), load_if_exists=True)
     study.sampler = optuna.samplers.RandomSampler(seed=1)
-    return Book(study, storage, me, Limits(total, retries, silence), None, directory)
+    return Book(study, storage, me, Limits(total, retries, silence), grid, directory)
 
 
 def test_two_books_take_exactly_the_total(url: str) -> None:
@@ -503,6 +516,47 @@ def test_a_claim_broken_off_half_way_is_taken_again(url: str) -> None:
     assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
 
 
+@pytest.mark.parametrize("is_grid", [False, True])
+@pytest.mark.parametrize("steps", range(6))
+def test_a_worker_killed_while_it_claims_costs_no_waiting(
+    url: str, monkeypatch: pytest.MonkeyPatch, steps: int, is_grid: bool
+) -> None:
+    """Killed after any number of writes, it leaves a trial that the next worker takes at once."""
+    grid = Grid({"x": [1, 2]}) if is_grid else None
+    dead = this_process()._replace(pid=2**22 + 1, worker="dead")
+    victim = open_book(url, dead, total=2, silence=1000.0, grid=grid)
+    storage = victim.study._storage
+    left = steps
+
+    def until_killed(write: Callable[..., object]) -> Callable[..., object]:
+        def written(*arguments: object, **more: object) -> object:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            return write(*arguments, **more)
+
+        return written
+
+    with monkeypatch.context() as patch:
+        for name in STORAGE_WRITES:
+            if hasattr(storage, name):
+                patch.setattr(storage, name, until_killed(getattr(storage, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            victim.claim()
+    book = open_book(url, this_process(), total=2, silence=1000.0, grid=grid)
+    claims = [book.claim(), book.claim()]
+    assert all(claims) and book.claim() is None
+    for claim in claims:
+        assert claim is not None
+        if is_grid:
+            claim.trial.suggest_categorical("x", [1, 2])
+        book.finish(claim, Outcome("value", value=1.0))
+    assert count_finished(book.trials()) == 2
+    if is_grid:
+        assert sorted(known_params(trial)["x"] for trial in counted(book.trials())) == [1, 2]
+
+
 def test_another_programs_trial_is_left_alone_while_it_changes(url: str) -> None:
     book = open_book(url, this_process(), total=1)
     foreign = book.study.ask()  # as the stock sweeper does: it signs nothing
@@ -514,20 +568,23 @@ def test_another_programs_trial_is_left_alone_while_it_changes(url: str) -> None
     assert book.claim() is None and count_finished(book.trials()) == 1
 
 
-def test_a_trial_of_this_process_that_could_not_be_signed_is_taken_at_once(
-    url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lost", ["set_trial_user_attr", "create_new_trial", "ask"])
+def test_a_claim_that_lost_the_database_is_taken_at_once(
+    url: str, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     book = open_book(url, this_process(), total=1, silence=1000.0)
 
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise optuna.exceptions.StorageInternalError("away")
 
+    if lost == "set_trial_user_attr":
+        book.queue({"x": 1})
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.trial.Trial, "set_user_attr", away)
+        patch.setattr(book.study if lost == "ask" else book.study._storage, lost, away)
         with pytest.raises(optuna.exceptions.StorageInternalError):
             book.claim()
     claim = book.claim()
-    assert claim is not None and claim.trial.user_attrs["retry_of"] == 0
+    assert claim is not None and claim.number == 0 and book.claim() is None
 
 
 def test_the_copy_of_a_study_does_not_wait_for_the_workers_of_the_original(
