@@ -156,13 +156,13 @@ def kl_monotonic(
     )
 
 
-def kl_constant(progress: float, *, kl_weight: float) -> float:
+def kl_constant(progress: float, *, kl_weight_max: float) -> float:
     """KL weight that never changes; 1 is the evidence lower bound itself.
 
     Source: Higgins et al. 2017 (beta-VAE), where it is called beta.
     """
     _checked(progress)
-    return kl_weight
+    return kl_weight_max
 
 
 def kl_delayed(progress: float, *, start: float, kl_weight_max: float) -> float:

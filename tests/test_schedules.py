@@ -31,7 +31,7 @@ KL_KNOBS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "kl_weight_max": weights,
     },
     "monotonic": {"ramp": ramps, "ramp_fraction": shares, "kl_weight_max": weights},
-    "constant": {"kl_weight": weights},
+    "constant": {"kl_weight_max": weights},
     "delayed": {"start": shares, "kl_weight_max": weights},
     "free_bits": {"ramp": ramps, "ramp_fraction": shares, "kl_weight_max": weights},
     "target_kl": {"kl_weight_max": weights},
@@ -251,7 +251,9 @@ def test_monotonic_is_cyclical_with_one_cycle(
 
 
 def test_constant_is_constant() -> None:
-    assert set(over_steps(schedules.kl_weight_schedule("constant", kl_weight=0.05), 9)) == {0.05}
+    assert set(over_steps(schedules.kl_weight_schedule("constant", kl_weight_max=0.05), 9)) == {
+        0.05
+    }
 
 
 def test_delayed_is_zero_before_its_start_and_at_once_the_maximum() -> None:
@@ -342,11 +344,31 @@ def test_ratio_never_falls_below_its_floor(name: str) -> None:
         ("anneal", "cyclical", {"cycle_count": True}, "cycle_count is True; allowed: a whole num"),
         ("anneal", "cyclical", {"ramp_fraction": 1.5}, "ramp_fraction is 1.5; allowed: a number"),
         ("anneal", "monotonic", {"kl_weight_max": -1.0}, "kl_weight_max is -1.0; allowed: a finit"),
-        ("anneal", "constant", {"kl_weight": math.inf}, "kl_weight is inf; allowed: a finite num"),
-        ("anneal", "constant", {"kl_weight": math.nan}, "kl_weight is nan; allowed: a finite num"),
-        ("anneal", "constant", {"kl_weight": 10**400}, "allowed: a finite number >= 0"),
-        ("anneal", "constant", {"kl_weight": "1"}, "kl_weight is '1'; allowed: a finite number"),
-        ("anneal", "constant", {"kl_wieght": 1}, "kl_wieght is 1, but there is no such key"),
+        (
+            "anneal",
+            "constant",
+            {"kl_weight_max": math.inf},
+            "kl_weight_max is inf; allowed: a finite num",
+        ),
+        (
+            "anneal",
+            "constant",
+            {"kl_weight_max": math.nan},
+            "kl_weight_max is nan; allowed: a finite num",
+        ),
+        ("anneal", "constant", {"kl_weight_max": 10**400}, "allowed: a finite number >= 0"),
+        (
+            "anneal",
+            "constant",
+            {"kl_weight_max": "1"},
+            "kl_weight_max is '1'; allowed: a finite number",
+        ),
+        (
+            "anneal",
+            "constant",
+            {"kl_wieght_max": 1},
+            "kl_wieght_max is 1, but there is no such key",
+        ),
         ("anneal", "constant", {"free_nats": 1}, "free_nats is 1, but there is no such key"),
         ("anneal", "delayed", {"start": -0.1}, "start is -0.1; allowed: a number in [0, 1]"),
         ("anneal", "free_bits", {"free_nats": -0.1}, "free_nats is -0.1; allowed: a finite numb"),
