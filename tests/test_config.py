@@ -270,3 +270,22 @@ def test_a_config_error_does_not_wait_for_torch(tmp_path: Path) -> None:
     )
     finished = python("-c", script, cwd=tmp_path)
     assert finished.stdout.split() == ["2", "False"]
+
+
+SWAPPED = ("model", "anneal", "teacher_forcing")  # whose members differ in their keys
+RUNS = [name for name in members("experiment") if not name.startswith(("claim", "ablation"))]
+
+
+@pytest.mark.parametrize("experiment", RUNS)
+def test_an_experiment_takes_every_member_of_every_group(experiment: str) -> None:
+    """It sets only keys that all members have: others would be refused with the member."""
+    for group in SWAPPED:
+        for member in members(group):
+            config = compose(f"experiment={experiment}", f"{group}={member}")
+            training = config["training"]
+            if (group, member) == ("model", "default"):
+                # The phases of two levels are in an order of their own.
+                training["coverage_start"] = max(
+                    training["coverage_start"], training["partition_start"]
+                )
+            check(config)
