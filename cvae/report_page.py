@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import results
+from cvae import conversion_errors, fine_curves, results
 
 TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
@@ -145,6 +145,8 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "target": target,
         "targetLabel": target_label,
         "curves": _curves(frame, notes),
+        "fine": fine_curves.read(frame),
+        "accuracy": conversion_errors.read(frame.iloc[detailed]),
         "conversions": _details(by_run, "conversions.csv", _conversions, notes),
         "samples": _details(by_run, "samples.csv", _samples, notes),
         "detailed": len(detailed) < len(frame) and len(detailed),
