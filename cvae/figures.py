@@ -102,6 +102,8 @@ def curves(
     import plotly.graph_objects as go
 
     keys = [by] if isinstance(by, str) else list(results.varied(runs) if by is None else by)
+    if not (runs["status"] == "complete").any():
+        raise results.ResultsError(f"none of the {len(runs)} runs is complete: nothing to draw")
     runs = runs[~results.repeats(runs, keys)]
     figure = go.Figure(layout=_layout(along, column))
     for i, (name, xs, table) in enumerate(_lines(runs, column, keys, along)):

@@ -104,7 +104,7 @@ _MARGINS: Final = {
 }
 """Shares of the figure; of a panel the two between the panels."""
 
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "font.size": 8.0,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8.0,
