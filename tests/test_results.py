@@ -465,7 +465,7 @@ def test_curves_of_epochs_and_of_losses_come_from_their_files(tmp_path: Path) ->
         [0, 1, 0.0], [0, 2, 7.5], [1, 1, 1.0], [1, 2, 7.5]
     ]  # fmt: skip
     assert results.curves(tmp_path, of="losses")[["seed", "kl"]].values.tolist() == [[1, 0.25]]
-    with pytest.raises(ResultsError, match="of is 'epoch': did you mean 'epochs'"):
+    with pytest.raises(ResultsError, match="of is 'epoch': did you mean epochs"):
         results.curves(tmp_path, of="epoch")
 
 
