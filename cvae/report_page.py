@@ -1,9 +1,9 @@
 """One self-contained HTML page over a table of runs: opened from disk, without any network.
 
-The page is made of four files beside this module (markup, style, behaviour) and plotly.js, which
-draws the figures. Everything that comes from a run directory is data: it travels as one block
-of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's own
-Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
+The page is made of the files in ``report_assets`` (markup, style, and behaviour in modules) and
+plotly.js, which draws the figures. Everything that comes from a run directory is data: it travels
+as one block of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's
+own Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
 nothing be loaded.
 """
 
@@ -15,6 +15,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -40,6 +41,8 @@ PANELS: Final = (
 """The report's figure: each panel's title, and the columns of ``metrics.csv`` it may show; the
 first one that any run has is shown."""
 
+_IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT: Final = re.compile(r"^export (?=const |let |function )", re.MULTILINE)
 _NUMBER_BUDGET: Final = 2_000_000  # in all curves: about 14 MB of text
 _MOST_POINTS, _LEAST_POINTS = 200, 20
 _DETAILED_RUNS: Final = 1000
@@ -80,7 +83,7 @@ def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
     if frame.empty:
         raise results.ResultsError("the table has no runs: there is nothing to show")
     frame = frame.reset_index(drop=True)
-    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _asset("report.js")
+    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _behaviour()
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (plotly, behaviour))
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
@@ -105,6 +108,24 @@ def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
 
 def _asset(name: str) -> str:
     return files("cvae").joinpath("report_assets", name).read_text(encoding="utf-8")
+
+
+def _behaviour() -> str:
+    """Return the modules of the page as one script: a page on a disk may import nothing.
+
+    Each module comes after those that it imports, in one block: a name defined twice is an error.
+    """
+    texts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        text = _asset(f"{name}.js")
+        for imported in _IMPORT.findall(text):
+            if imported not in texts:
+                add(imported)
+        texts[name] = _EXPORT.sub("", _IMPORT.sub("", text))
+
+    add("main")
+    return '"use strict";\n{\n' + "\n".join(texts.values()) + "}\n"
 
 
 def _digest(script: str) -> str:
