@@ -18,7 +18,7 @@ LOSSES: Final = ("cross_entropy", "kl")
 AXES: Final = ("step", "epoch", "progress", "seconds")
 
 _NUMBER_BUDGET: Final = 1_000_000  # in all curves: about 7 MB of text
-_MOST_POINTS, _LEAST_POINTS = 500, 20
+_MOST_POINTS, _LEAST_POINTS = 250, 20
 
 
 def read(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -673,7 +673,7 @@ CURVE_FILES: Final = {
 }
 """What a run records over its training, by the grain of the rows."""
 
-Source = pd.DataFrame | Paths | Sequence[Paths]
+Source: TypeAlias = "pd.DataFrame | Paths | Sequence[Paths]"
 """A table from ``load`` (or some of its rows), a path, or several."""
 
 Damaged = Literal["raise", "warn"]

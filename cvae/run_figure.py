@@ -34,12 +34,19 @@ _GRAY: Final = "#767676"
 
 @dataclass(frozen=True)
 class _Curve:
-    """One curve: its column, and its name where its panel shows several."""
+    """One curve.
+
+    Attributes:
+        column: of the rows.
+        label: its name where its panel shows several.
+        steps: whether it is drawn from ``losses.csv``, as the background of its panel.
+    """
 
     column: str
     label: str = ""
     colour: str = BLUE
     style: str = "-"
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,14 @@ class _Panel:
 
 
 _PANELS: Final = (
-    _Panel("Cross-entropy, training (nats per word)", (_Curve("cross_entropy"),), log=True),
+    _Panel(
+        "Cross-entropy, training (nats per word)",
+        (
+            _Curve("cross_entropy", "steps", SKY_BLUE, steps=True),
+            _Curve("cross_entropy", "mean of an epoch"),
+        ),
+        log=True,
+    ),
     _Panel(
         "BLEU-4 of conversions",
         (
@@ -70,7 +84,10 @@ _PANELS: Final = (
         ),
         1.0,
     ),
-    _Panel("KL of z, training (nats per word)", (_Curve("kl"),)),
+    _Panel(
+        "KL of z, training (nats per word)",
+        (_Curve("kl", "steps", SKY_BLUE, steps=True), _Curve("kl", "mean of an epoch")),
+    ),
     _Panel("Gaussian score, draws for selection", (_Curve("dev_gaussian_score"),), 1.0),
     _Panel("KL weight", (_Curve("kl_weight", colour=BLACK),)),
     _Panel("Objective, as selection sees it", (_Curve("dev_objective", colour=VERMILION),), 1.0),
@@ -140,8 +157,8 @@ def pictures(
 
     Args:
         metrics_rows: the rows of ``metrics.csv``, in order; none at all is fine.
-        epoch_rows: the rows of ``epochs.csv``; drawn where nothing finer is known.
-        loss_rows: the rows of ``losses.csv``.
+        epoch_rows: the rows of ``epochs.csv``.
+        loss_rows: the rows of ``losses.csv``; the losses of single steps behind the epochs' means.
         config: the run's resolved configuration. Its schedules are drawn as they are, not as an
             evaluation or an epoch saw them, and its phases are marked.
         kept_epoch: the epoch whose checkpoint was kept, to be marked.
@@ -191,15 +208,13 @@ def _drawn(
                 points = schedules[curve.column]
                 lines.append(([p * epochs for p, _ in points], [v for _, v in points], False))
                 continue
-            finest = next(
-                (
-                    rows
-                    for rows in (loss_rows, epoch_rows)
-                    if any(row.get(curve.column) is not None for row in rows)
-                ),
-                metrics_rows,
-            )
-            lines.append((_column(finest, "epoch"), _column(finest, curve.column), True))
+            rows = loss_rows if curve.steps else epoch_rows
+            if not (curve.steps or any(row.get(curve.column) is not None for row in rows)):
+                rows = metrics_rows
+            xs = _column(rows, "epoch")
+            if curve.column in ("cross_entropy", "kl") and not curve.steps:
+                xs = [x - 0.5 for x in xs]  # a mean stands in the middle of its epoch
+            lines.append((xs, _column(rows, curve.column), True))
         _draw(axes, panel, lines)
         for start in starts.values():
             axes.axvline(start * epochs, color=_GRAY, linewidth=0.6, linestyle=(0, (1, 2)))
@@ -235,15 +250,16 @@ def _draw(
             # Without dev verbs, training verbs stand in for them: the same curve once more.
             continue
         drawn.append((curve, values))
-        ends.append((xs[shown[-1]], values[-1], curve.colour))
+        if not curve.steps:
+            ends.append((xs[shown[-1]], values[-1], curve.colour))
         axes.plot(
             xs,
             ys,
             color=curve.colour,
             linestyle=curve.style,
             label=curve.label,
-            linewidth=1.1,
-            marker="o",
+            linewidth=0.7 if curve.steps else 1.1,
+            marker="" if curve.steps else "o",
             markersize=2.2,
             markevery=_markers(shown) if measured else [],
         )

@@ -32,7 +32,7 @@ def test_cycles_between_two_evaluations_are_there(tmp_path: Path) -> None:
         {axis: last[axis] / last["progress"] for axis in fine_curves.AXES}, rel=1e-5
     )
     losses = np.array(fine["points"]["cross_entropy"])
-    assert len(losses) == 500
+    assert len(losses) == 250
     assert losses[[0, -1]].tolist() == [pytest.approx([0.00025, 8.999], abs=1e-3), [1.0, 5.0]]
 
 

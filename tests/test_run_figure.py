@@ -97,6 +97,11 @@ def test_phases_the_kept_checkpoint_and_final_values_are_named() -> None:
         "kept: checkpoint of epoch 16"
     )
     assert {"a", "b", "c", "kept", "0.111", "0.222", "0.200", "0.175"} <= set(shown)
+    assert not {"steps", "mean of an epoch"} & set(shown)
+    losses = [{"epoch": i / 2, "cross_entropy": 7.0, "kl": 0.3 + i} for i in range(1, 41)]
+    shown_too = texts(rows, config=CONFIG, loss_rows=losses)
+    assert {"steps", "mean of an epoch"} <= set(shown_too)
+    assert "40.3" not in shown_too  # the last step says less than the last epoch
     assert {"the report's ten pairs", "sample of training verbs", "dev verbs"} <= set(shown)
     one_level = {**CONFIG, "model": {}, "training": {**CONFIG["training"], "coverage_draws": 0}}
     shown = texts([{**FULL, "dev_bleu4": None}], config=one_level)

@@ -2,6 +2,7 @@
 import { data } from "./data.js";
 import { byId, element } from "./elements.js";
 import { config, heading2, layout } from "./figures.js";
+import { curveOf } from "./fine.js";
 import { colour, dash, swatch, toggle } from "./selection.js";
 import { state } from "./state.js";
 import { cut, plain, show } from "./text.js";
@@ -36,15 +37,13 @@ export function drawChips() {
 }
 
 export function drawCurve(node, panel) {
-  const x = data.curves.columns.indexOf(state.x);
-  const y = data.curves.columns.indexOf(panel.column);
   const rows = [...state.selected.keys()].filter((row) => row in data.curves.runs);
   const traces = rows.slice(0, MOST_CURVES).map((row) => {
-    const run = data.curves.runs[row];
-    return { type: "scatter", mode: run[y].length > 1 ? "lines" : "markers", x: run[x],
-      y: run[y], name: plain(cut(data.labels[row], 32)), customdata: run[y].map(() => row),
-      text: run[y].map((value, i) => `<b>${plain(data.labels[row])}</b><br>`
-        + `${plain(state.x)} ${show(run[x][i])}: ${show(value)}`),
+    const { x, y } = curveOf(row, panel.column, state.x);
+    return { type: "scatter", mode: y.length > 1 ? "lines" : "markers", x,
+      y, name: plain(cut(data.labels[row], 32)), customdata: y.map(() => row),
+      text: y.map((value, i) => `<b>${plain(data.labels[row])}</b><br>`
+        + `${plain(state.x)} ${show(x[i])}: ${show(value)}`),
       hoverinfo: "text", line: { color: colour(row), dash: dash(row), width: 1.8 },
       marker: { color: colour(row) }, connectgaps: true };
   });

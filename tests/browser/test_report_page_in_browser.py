@@ -227,6 +227,28 @@ def test_curves_over_another_axis(opened: Any) -> None:
     assert last == 1
 
 
+def test_cycles_between_two_evaluations_are_drawn(browser: Any, tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "run", {"anneal.ramp": "linear"}, evaluations=2)
+    losses = "".join(f"\n{i},{i / 100},{i / 4000},1.0,{i % 7}" for i in range(40, 4001, 40))
+    (run / "losses.csv").write_text(f"step,epoch,progress,cross_entropy,kl{losses}")
+    report_page.write(results.load(run), tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    curve_names(browser)  # waits
+    lines = {
+        column: browser.run(
+            f"const [line] = document.querySelector('[data-curve={column}]').data;"
+            "return [Array.from(line.x), Array.from(line.y)];"
+        )
+        for column in ("kl_weight", "kl", "bleu4")
+    }
+    steps, weights = lines["kl_weight"]
+    starts = [step for step, weight in zip(steps, weights, strict=True) if weight == 0.0]
+    assert starts == pytest.approx([0, 1000, 2000, 3000], abs=1)
+    assert (steps[-1], weights[-1]) == (4000, pytest.approx(0.1))
+    assert lines["kl"] == [list(range(40, 4001, 40)), [i % 7 for i in range(40, 4001, 40)]]
+    assert lines["bleu4"][0] == [2000, 4000]
+
+
 def test_a_failed_trial_says_why_and_has_no_curves(opened: Any) -> None:
     opened.click("[data-status=complete]")
     opened.click(f'{ROWS}[data-row="7"]')
