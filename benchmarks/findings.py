@@ -312,8 +312,8 @@ def _plot(axes: Any, runs: Runs, curves: Runs, along: str, column: str, **style:
     if column in run_schedules.COLUMNS:
         config = results.configuration(runs["run"].iloc[0])
         points = run_schedules.schedule_points(config).get(column)
-        if points:
-            length = config["training"]["epochs"] if along == "epoch" else 1
+        length = run_schedules.epoch_count(config) if along == "epoch" else 1
+        if points and length:
             xs, values = [p * length for p, _ in points], [value for _, value in points]
             axes.plot(xs, values, **style, markevery=[])
             return

@@ -42,7 +42,8 @@ _LOG_FROM: Final = 50.0  # a parameter whose ends are this far apart is on a log
 def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
     """Draw ``by`` of every trial in their order, and the best so far.
 
-    A trial without a value, such as a failed one, stands below the others; hover says why.
+    A trial that is neither complete nor pruned stands below the others; hover says why. (A diverged
+    one has the worst value that there is, beside which the others would look alike.)
     """
     import plotly.graph_objects as go
 
@@ -51,8 +52,8 @@ def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
     numbers = runs["trial"].astype("float64")
     if numbers.isna().any() or numbers.duplicated().any():  # of no search, or of several
         numbers = pd.Series(np.arange(len(runs), dtype=float), index=runs.index)
-    values = runs[by].astype("float64")
     complete = runs["status"] == "complete"
+    values = runs[by].astype("float64").where(complete | (runs["status"] == "pruned"))
     measured = values.dropna()
     span = measured.max() - measured.min() if len(measured) else 0.0
     below = (measured.min() if len(measured) else 0.0) - 0.06 * (span or 1.0)
@@ -158,8 +159,8 @@ def _schedule_lines(
     for name, part in _groups(runs, keys):
         config = results.configuration(str(part["run"].iloc[0]))
         points = run_schedules.schedule_points(config).get(column)
-        if points:
-            length = float(config["training"]["epochs"]) if along == "epoch" else 1.0
+        length = run_schedules.epoch_count(config) if along == "epoch" else 1
+        if points and length:
             xs, values = np.array(points).T
             lines.append((name, xs * length, pd.DataFrame({"mean": values})))
     return lines
@@ -257,7 +258,8 @@ def slices(
         )
         spread = numeric and values.min() > 0 and values.max() / values.min() >= _LOG_FROM
         kind = "log" if spread else "linear" if numeric else "category"
-        figure.update_xaxes(title=key, type=kind, row=1, col=place)
+        powers = {"dtick": 1} if kind == "log" else {}
+        figure.update_xaxes(title=key, type=kind, **powers, row=1, col=place)
     figure.update_yaxes(title=by, row=1, col=1)
     figure.update_layout(template="plotly_white")
     return figure

@@ -113,7 +113,7 @@ _DPI: Final = 200
 _TITLE_PAD: Final = 11.0  # points: room for the names of the phases
 _MARGINS: Final = {
     "left": 0.09,
-    "right": 0.935,
+    "right": 0.925,
     "bottom": 0.09,
     "top": 0.955,
     "wspace": 0.36,
@@ -198,7 +198,7 @@ def _drawn(
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI)
     # Margins by hand: a layout that measures its texts would draw everything once more.
     grid = figure.subplots(4, 2, sharex=True, gridspec_kw=_MARGINS)
-    epochs = _epochs(config)
+    epochs = run_schedules.epoch_count(config)
     schedules = run_schedules.schedule_points(config) if epochs else {}
     starts = run_schedules.phases(config) if epochs else {}
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
@@ -268,7 +268,7 @@ def _draw(
         axes.set_yticks([])
         return
     if len(drawn) > 1:
-        axes.legend(frameon=False, loc="best", handlelength=2.2, labelspacing=0.25)
+        axes.legend(loc="best", handlelength=2.2, labelspacing=0.25, edgecolor="none")
     _scale(axes, panel, [value for _, values in drawn for value in values])
     _annotate(axes, ends, share=panel.highest == 1.0)
 
@@ -296,7 +296,7 @@ def _annotate(axes: Axes, ends: Sequence[tuple[float, float, str]], *, share: bo
     marks = [(to_axes.transform((x, value))[1], value, colour) for x, value, colour in ends]
     for y, value, colour in sorted(marks, reverse=True):
         place = min(y, place - gap)
-        text = f"{value:.3f}" if share else f"{value:.3g}"
+        text = f"{value:.3f}" if share else f"{value:.{3 if value >= 0.1 else 2}g}"
         axes.text(1.012, place, text, transform=axes.transAxes, va="center", color=colour)
 
 
@@ -316,13 +316,6 @@ def _name_phases(axes: Axes, starts: Sequence[float], kept_epoch: float | None) 
             va="bottom",
             color="#333333",
         )
-
-
-def _epochs(config: Mapping[str, Any]) -> int:
-    """The epochs of the whole training; 0 where ``config`` does not say."""
-    training = config.get("training")
-    epochs = training.get("epochs") if isinstance(training, Mapping) else None
-    return epochs if isinstance(epochs, int) and epochs > 0 else 0
 
 
 def _markers(shown: Sequence[int]) -> list[int]:

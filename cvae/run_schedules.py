@@ -54,6 +54,13 @@ def schedule_points(config: Config) -> dict[str, Points]:
     return points
 
 
+def epoch_count(config: Config) -> int:
+    """Return the epochs of the whole training; 0 where ``config`` does not say."""
+    training = config.get("training")
+    epochs = training.get("epochs") if isinstance(training, Mapping) else None
+    return epochs if isinstance(epochs, int) and epochs > 0 else 0
+
+
 def phases(config: Config) -> dict[str, float]:
     """Return the progress at which each phase starts, by its key in ``training``; in order.
 

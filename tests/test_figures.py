@@ -55,7 +55,10 @@ def test_history_shows_every_trial_and_the_best_so_far(search: pd.DataFrame) -> 
         assert value == expected
     failed = search[search["status"] == "failed"]
     assert shown["failed"].x.tolist() == failed["trial"].tolist()
-    assert (shown["failed"].y < search["objective"].min()).all()
+    compared = search[search["status"].isin(["complete", "pruned"])]["objective"]
+    for status in ("failed", "diverged", "interrupted", "unreadable"):
+        assert (shown[status].y < compared.min()).all()
+    assert shown["pruned"].y.tolist() == search[search["status"] == "pruned"]["objective"].tolist()
     assert "out of memory" in shown["failed"].text[0]
 
 

@@ -150,9 +150,11 @@ def test_what_every_epoch_knows_is_drawn_from_every_epoch() -> None:
 
 @pytest.mark.parametrize("size", [1e-9, 0.00012345, 1.0, 9876.5, 123456.0])
 def test_no_number_is_cut_or_reaches_into_the_next_panel(size: float) -> None:
-    rows = [{**FULL, "epoch": n, "cross_entropy": size / n, "kl": size / n} for n in range(1, 41)]
+    sizes = ("cross_entropy", "kl", "encoder_lr")
+    rows = [{**FULL, "epoch": n, **dict.fromkeys(sizes, size / n)} for n in range(1, 41)]
     image = Image.open(io.BytesIO(picture(rows))).convert("L")
-    assert image.crop((0, 0, 3, image.height)).getextrema() == (255, 255)
+    for edge in (0, image.width - 3):
+        assert image.crop((edge, 0, edge + 3, image.height)).getextrema() == (255, 255)
     margins = run_figure._MARGINS
     panel = (margins["right"] - margins["left"]) / (2 + margins["wspace"])
     end = round((margins["left"] + panel) * image.width) + 2
