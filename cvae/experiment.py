@@ -369,11 +369,16 @@ class _Run:
             raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
         if not all(_is_number(value) for value in numbers):
             raise StateError("a time or a best value is no number")
+        best_epoch = counters.get("best_epoch")  # none in a checkpoint of an older version
+        if best_epoch is not None and not (
+            type(best_epoch) is int and 0 < best_epoch <= self.trainer.epoch
+        ):
+            raise StateError("best_epoch is no epoch")
         return _Progress(
             rows=rows,
             epochs=epochs,
             best_value=counters["best_value"] if rows else -math.inf,
-            best_epoch=counters.get("best_epoch"),
+            best_epoch=best_epoch,
             best_parts=parts if rows and parts is not None else {},
             best_state=best if rows else {},
             train_seconds=counters["train_seconds"],

@@ -81,7 +81,9 @@ class LossCurve:
                 isinstance(closed, list)
                 and len(closed) <= self.total_steps
                 and all(map(_is_triple, [*closed, sums]))
+                and sums[2] >= 0
                 and type(step) is int
+                and 0 <= step <= self.total_steps
             ):
                 return
         raise StateError("loss_curve is no table of numbers")
@@ -101,5 +103,5 @@ def _is_triple(values: object) -> bool:
     return (
         isinstance(values, list)
         and len(values) == 3
-        and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+        and all(type(value) in (int, float) and abs(value) < 1e100 for value in values)
     )

@@ -56,13 +56,15 @@ class _Panel:
     Attributes:
         title: shown above it; it names the only curve, or what all of them have in common.
         curves: those that it may show.
-        highest: end of the vertical axis; None for the largest value.
+        highest: end of the vertical axis, or the largest value if that is higher.
+        which: whether a curve that is alone has to be named, in the title.
         log: whether the vertical axis is logarithmic.
     """
 
     title: str
     curves: tuple[_Curve, ...]
     highest: float | None = None
+    which: bool = False
     log: bool = False
 
 
@@ -83,6 +85,7 @@ _PANELS: Final = (
             _Curve("dev_bleu4", "dev verbs"),
         ),
         1.0,
+        which=True,
     ),
     _Panel(
         "KL of z, training (nats per word)",
@@ -267,6 +270,8 @@ def _draw(
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=_GRAY)
         axes.set_yticks([])
         return
+    if len(drawn) == 1 and panel.which:
+        axes.set_title(f"{panel.title}, {drawn[0][0].label}", loc="left", pad=_TITLE_PAD)
     if len(drawn) > 1:
         axes.legend(loc="best", handlelength=2.2, labelspacing=0.25, edgecolor="none")
     _scale(axes, panel, [value for _, values in drawn for value in values])
@@ -282,7 +287,8 @@ def _scale(axes: Axes, panel: _Panel, values: Sequence[float]) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         # From zero, so that panels of different runs compare; a margin, so that no line is cut.
-        high = panel.highest or max(0.0, *values) or 1.0
+        # The sum of a pair as objective may be above 1.
+        high = max(panel.highest or 0.0, *values) or 1.0
         axes.set_ylim(-0.03 * high, 1.03 * high)
     # Never so wide that a number reaches into the next panel.
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))

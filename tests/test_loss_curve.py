@@ -61,7 +61,10 @@ def test_a_window_is_the_mean_over_its_words() -> None:
         {"closed": [[1, 2.0]], "step": 0, "sums": [0.0, 0.0, 0.0]},
         {"closed": [[1, 2.0, math.nan]], "step": 0, "sums": [0.0, 0.0, 0.0]},
         {"closed": [[1, 2.0, 3.0]] * 99, "step": 0, "sums": [0.0, 0.0, 0.0]},
+        {"closed": [[1, 2.0, 10**400]], "step": 0, "sums": [0.0, 0.0, 0.0]},
         {"closed": [], "step": "0", "sums": [0.0, 0.0, 0.0]},
+        {"closed": [], "step": 21, "sums": [0.0, 0.0, 0.0]},
+        {"closed": [], "step": 1, "sums": [0.0, 0.0, -3.0]},
         {"closed": [], "step": 0, "sums": [0.0, True, 0.0]},
     ],
 )

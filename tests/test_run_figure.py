@@ -105,6 +105,7 @@ def test_phases_the_kept_checkpoint_and_final_values_are_named() -> None:
     assert {"the report's ten pairs", "sample of training verbs", "dev verbs"} <= set(shown)
     one_level = {**CONFIG, "model": {}, "training": {**CONFIG["training"], "coverage_draws": 0}}
     shown = texts([{**FULL, "dev_bleu4": None}], config=one_level)
+    assert "BLEU-4 of conversions, the report's ten pairs" in shown
     assert not {"a", "kept", "the report's ten pairs", "dev verbs"} & set(shown)
 
 
