@@ -41,6 +41,12 @@ LOWER_IS_BETTER: Final = frozenset(
 )
 """Columns that are sorted smallest first; every other one is sorted largest first."""
 
+COUNTS: Final = frozenset(
+    {"active_units", "distinct_paradigms", "dev_distinct_paradigms"}
+    | {"gaussian_distinct", "gaussian_draws"}
+)
+"""Metrics that are whole numbers."""
+
 PARETO: Final = ("objective_bleu4", "objective_gaussian_score")
 """The two parts of the objective, both to be maximised."""
 
@@ -333,10 +339,10 @@ def _whole(name: str, value: object) -> int | None:
 
 def _fill_from_hydra(run: _Run) -> None:
     """Read what Hydra wrote before the run began; what cannot be read is left out."""
-    overrides = _yaml(run.path / ".hydra" / "overrides.yaml")
+    overrides = read_yaml(run.path / ".hydra" / "overrides.yaml")
     if isinstance(overrides, list):
         run.overrides = [_clean(override) for override in overrides if isinstance(override, str)]
-    config = _yaml(run.path / ".hydra" / "config.yaml")
+    config = read_yaml(run.path / ".hydra" / "config.yaml")
     if isinstance(config, dict):
         run.config = config
         seed = config.get("seed")
@@ -344,7 +350,8 @@ def _fill_from_hydra(run: _Run) -> None:
             run.seed = seed
 
 
-def _yaml(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """Return what a file of Hydra's holds; None where there is none or it cannot be read."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if it was built
     try:
         text = read_text(path)
@@ -470,7 +477,7 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
         [seed if isinstance(seed, int) else None for seed in seeds], dtype="Int64"
     )
     for name, column in metric_columns.items():
-        columns[column] = _floats(run.metrics.get(name) for run in runs)
+        columns[column] = _measured(name, [run.metrics.get(name) for run in runs])
     columns["seconds"] = _floats(run.seconds.get("total") for run in runs)
     columns["seconds_train"] = _floats(run.seconds.get("train") for run in runs)
     columns["seconds_evaluate"] = _floats(run.seconds.get("evaluate") for run in runs)
@@ -511,6 +518,12 @@ def _texts(values: Iterable[str | None]) -> pd.Series[Any]:
 
 def _floats(values: Iterable[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _measured(name: str, values: Sequence[float | None]) -> Any:
+    if name in COUNTS and all(v is None or (v.is_integer() and abs(v) < 2**53) for v in values):
+        return pd.array([None if v is None else int(v) for v in values], dtype="Int64")
+    return _floats(values)
 
 
 def _typed_column(values: Sequence[Value | None]) -> pd.Series[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cvae import report_page, results
+from cvae import report_page, results, run_details
 from cvae.results import ResultsError
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
@@ -83,6 +83,17 @@ def test_conversions_are_limited_and_counted(tmp_path: Path) -> None:
     dev = written[written["split"] == "dev"]
     assert (found["dev"], found["wrong"]) == (400, (dev["correct"] == 0).sum())
     assert [entry[0] for entry in found["rows"]] == [0] * 10 + [1] * 15
+    shown = {tuple(entry[1:5]) for entry in found["rows"][10:]}
+    wrong = dev[dev["correct"] == 0]
+    assert shown <= set(
+        zip(
+            wrong["source"],
+            wrong["source_tense"],
+            wrong["target_tense"],
+            wrong["target"],
+            strict=True,
+        )
+    )
     for entry, row in zip(found["rows"], written.itertuples(), strict=False):
         assert entry[1:6] == [
             row.source,
@@ -112,7 +123,7 @@ def test_conversions_are_limited_and_counted(tmp_path: Path) -> None:
 def test_letters_are_marked_against_the_nearest_target(
     target: str, prediction: str, pieces: list[tuple[str, str]]
 ) -> None:
-    assert report_page.align(target, prediction) == pieces
+    assert run_details.align(target, prediction) == pieces
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "conversions.csv", "samples.csv"])
@@ -149,7 +160,7 @@ def test_more_than_a_thousand_runs_keep_the_details_of_the_best(
     data = data_of(report_page.render(frame))
     best = results.best(frame, 5).index
     assert sorted(map(int, data["conversions"])) == sorted(best)
-    assert "conversions and samples are those of the best 5 runs" in data["notes"]
+    assert "conversions, samples and configurations are those of the best 5 runs" in data["notes"]
 
 
 def test_a_pair_as_objective_is_explained_by_bleu(tmp_path: Path) -> None:

@@ -1,58 +1,88 @@
 // The page: fills in what is said once, and ties controls, table and figures together.
-import { drawChips, drawCurve } from "./curves.js";
-import { count, data, status } from "./data.js";
+import { clipboardButton } from "./clipboard.js";
+import { drawDifferences } from "./configurations.js";
+import { drawChips, drawCurve, overSeeds } from "./curves.js";
+import { count, data, inWords, plural, target } from "./data.js";
+import { drawDuring, duringChoices } from "./during.js";
 import { byId, element, hint } from "./elements.js";
-import { addPanel, dirty, drawPanel, panels } from "./figures.js";
+import { hasGroups } from "./entries.js";
+import { addPanel, allDirty, dirty, drawForPrinting, drawPanel, leaveTouchToThePage, panels, pictureOf } from "./figures.js";
 import { applyFilters } from "./filters.js";
+import { bestSoFar, drawHistory } from "./history.js";
 import { drawImportance } from "./importance.js";
-import { brush, brushesChanged, drawParallel } from "./parallel.js";
+import { oneStop } from "./keyboard.js";
+import { drawPair, pairChoices, ranks } from "./pair.js";
+import { brush, brushesChanged, drawAxisChoice, drawBrushNote, drawParallel } from "./parallel.js";
 import { drawPareto } from "./pareto.js";
-import { select } from "./selection.js";
+import { select, selectAgain } from "./selection.js";
 import { buildParameters } from "./slices.js";
-import { changed, trials, state, whenChanged } from "./state.js";
-import { drawBody, drawColumnChoice, drawHead, drawStatuses } from "./table.js";
+import { changed, state, trials, whenChanged } from "./state.js";
+import { drawBody, drawColumnChoice, drawHead, drawStatuses, scrollToHiddenColumns, showHiddenColumns, summary, tableAsCsv } from "./table.js";
+import { drawTimeline, hasTimes } from "./timeline.js";
 import { drawTrial } from "./trial.js";
+import { keepAddress, rememberStart, takeView } from "./view.js";
+
+const OF_TRIALS = ["history", "pareto", "parameters", "pair", "parallel", "during", "timeline"];
 
 function filtersChanged() {
-  state.page = 0;
   applyFilters();
   drawBody();
-  dirty("pareto", "parameters", "parallel");
+  drawBrushNote();
+  dirty(...OF_TRIALS);
 }
 
 function selectionChanged() {
   drawBody();
   drawChips();
   drawTrial();
-  dirty("curves", "pareto", "parameters", "parallel");
+  drawDifferences();
+  dirty("curves", ...OF_TRIALS);
 }
 
-function start() {
-  whenChanged("filters", filtersChanged);
-  whenChanged("selection", selectionChanged);
+function choose(id, choices, value, changedTo) {
+  const box = byId(id);
+  for (const [name, label] of choices) box.append(element("option", { value: name }, label));
+  box.value = value;
+  box.addEventListener("change", () => changedTo(box.value));
+}
+
+function save(name, content) {
+  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  element("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+// Sections that would show nothing go, and their links with them.
+function leaveOut(...ids) {
+  for (const id of ids) {
+    byId(id).hidden = true;
+    document.querySelector(`nav a[href="#${id}"]`).remove();
+  }
+}
+
+function sayWhatItIs() {
   byId("title").textContent = data.title;
-  const counts = data.statuses
-    .map((name) => `${status.filter((value) => value === name).length} ${name}`);
-  byId("summary").textContent = `${count} trials: ${counts.join(", ")}. Made ${data.made}.`;
+  byId("summary").textContent = summary();
   if (data.notes.length) {
     const notes = byId("notes");
     notes.hidden = false;
     notes.querySelector("summary").textContent =
-      `${data.notes.length} note${data.notes.length === 1 ? "" : "s"} on what is left out`;
+      `${plural(data.notes.length, "note")} on what is left out`;
     for (const note of data.notes) notes.querySelector("ul").append(element("li", {}, note));
   }
   for (const node of document.querySelectorAll(".target")) node.textContent = data.targetLabel;
-  for (const name of data.curves.x) byId("x-axis").append(element("option", {}, name));
-  byId("x-axis").addEventListener("change", () => {
-    state.x = byId("x-axis").value;
-    dirty("curves");
-  });
+}
+
+function tieTable() {
+  byId("search").value = state.search;
   byId("search").addEventListener("input", () => {
     state.search = byId("search").value.trim();
+    state.page = 0;
     changed("filters");
   });
+  byId("select-top").hidden = count < 4;
   byId("select-top").addEventListener("click", () => {
-    for (const row of trials.passing.slice(0, 10).reverse()) select(row);
+    for (const entry of trials.entries.slice(0, 10).reverse()) select(entry.rows[0]);
     changed("selection");
   });
   byId("clear-selection").addEventListener("click", () => {
@@ -65,47 +95,139 @@ function start() {
     state.statuses = new Set(data.statuses);
     state.search = "";
     byId("search").value = "";
-    state.brushes = [];
+    state.brushes.clear();
     drawStatuses();
     drawHead();
     brushesChanged();
   });
-  byId("clear-brush").addEventListener("click", () => {
-    state.brushes = [];
-    brushesChanged();
-  });
+  byId("save-csv").addEventListener("click", () => save("trials.csv", tableAsCsv()));
+  byId("more-columns").addEventListener("click", scrollToHiddenColumns);
+  byId("table-box").addEventListener("scroll", showHiddenColumns, { passive: true });
+  addEventListener("resize", showHiddenColumns);
   byId("previous").addEventListener("click", () => { state.page -= 1; drawBody(); });
   byId("next").addEventListener("click", () => { state.page += 1; drawBody(); });
+  byId("copy-link").replaceWith(clipboardButton("Copy link to this view",
+    () => location.href, byId("title")));
+  if (hasGroups()) {
+    byId("grouped").checked = state.grouped;
+    byId("grouped").addEventListener("change", () => {
+      state.grouped = byId("grouped").checked;
+      state.page = 0;
+      selectAgain();
+      filtersChanged();
+      changed("selection");
+    });
+  } else byId("grouped").parentElement.remove();
+}
+
+function addFigures() {
   for (const panel of data.curves.panels) {
     const node = element("div", { class: "plot", "data-curve": panel.column });
-    byId("curve-panels").append(node);
-    addPanel("curves", node, (at) => drawCurve(at, panel));
+    byId("curve-panels").append(element("div", {}, node));
+    addPanel("curves", node, (at) => drawCurve(at, panel), inWords(panel.column));
   }
-  if (data.front.length) addPanel("pareto", byId("pareto-plot"), drawPareto);
-  else byId("pareto-plot").replaceWith(hint("No complete trial has both scores."));
+  const measured = target.filter((value) => value !== null).length;
+  if (!data.curves.panels.length) leaveOut("curves");
+  if (measured < 2) leaveOut("history");
+  else addPanel("history", byId("history-plot"), drawHistory, "History of the search");
+  if (data.front.length && count > 1) {
+    addPanel("pareto", byId("pareto-plot"), drawPareto, "Pareto front");
+  } else leaveOut("pareto");
   if (data.importance.some((entry) => entry.importance !== null)) {
-    addPanel("importance", byId("importance-plot"), drawImportance);
-  } else {
+    addPanel("importance", byId("importance-plot"), drawImportance, "Parameter importance");
+  } else if (count > 1 && data.varied.length && measured) {
     byId("importance-plot").replaceWith(
       hint("Too few complete trials, or no parameter varies among them: nothing to rank."));
+  } else leaveOut("importance");
+  if (measured > 1 && data.varied.length) {
+    buildParameters();
+    addPanel("parallel", byId("parallel-plot"), drawParallel, "Parallel coordinates");
+    drawAxisChoice();
+  } else leaveOut("parameters", "parallel");
+  const pairs = pairChoices();
+  if (measured > 1 && pairs.length > 1) {
+    state.pair = pairs.slice(0, 2);
+    const named = pairs.map((name) => [name, name]);
+    ["pair-x", "pair-y"].forEach((id, i) => choose(id, named, state.pair[i], (name) => {
+      state.pair[i] = name;
+      dirty("pair");
+    }));
+    addPanel("pair", byId("pair-plot"), drawPair, "Two parameters");
+  } else leaveOut("pair");
+  const during = duringChoices();
+  if (during.length && measured > 1) {
+    [[state.during]] = during;
+    choose("during-what", during, state.during, (name) => {
+      state.during = name;
+      dirty("during");
+    });
+    addPanel("during", byId("during-plot"), drawDuring, "All trials during training");
+  } else leaveOut("during");
+  if (count > 1 && hasTimes()) addPanel("timeline", byId("timeline-plot"), drawTimeline, "Timeline");
+  else leaveOut("timeline");
+  if (count === 1 || Object.keys(data.configurations.runs).length < 2) leaveOut("configurations");
+}
+
+function tieKeyboard() {
+  oneStop(document.querySelector("nav"), "a");
+  oneStop(byId("statuses"), "button");
+  oneStop(document.querySelector("#table thead"), "button");
+  for (const link of document.querySelectorAll("nav a, .skip")) {
+    link.addEventListener("click", (event) => {
+      // The fragment of the address is the view's: a link only moves there.
+      event.preventDefault();
+      const to = document.querySelector(link.getAttribute("href"));
+      to.scrollIntoView();
+      to.setAttribute("tabindex", "-1");
+      to.focus({ preventScroll: true });
+    });
   }
-  buildParameters();
-  addPanel("parallel", byId("parallel-plot"), drawParallel);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    dirty("curves", "pareto", "importance", "parameters", "parallel");
-  });
+}
+
+function start() {
+  whenChanged("filters", filtersChanged);
+  whenChanged("selection", selectionChanged);
   for (const row of [...data.best].reverse()) select(row);
+  rememberStart();
+  takeView(location.hash.slice(1));
+  sayWhatItIs();
+  tieTable();
+  if (data.curves.panels.length) {
+    choose("x-axis", data.curves.x.map((name) => [name, name]), state.x, (name) => {
+      state.x = name;
+      dirty("curves");
+      changed("view");
+    });
+  }
+  byId("clear-brush").addEventListener("click", () => {
+    state.brushes.clear();
+    brushesChanged();
+  });
+  addFigures();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", allDirty);
+  leaveTouchToThePage();
+  drawForPrinting();
   applyFilters();
   drawStatuses();
   drawColumnChoice();
   drawHead();
+  drawBrushNote();
   changed("selection");
+  tieKeyboard();
+  whenChanged("view", keepAddress);
+  addEventListener("hashchange", () => location.reload()); // an address pasted into the open page
 }
 
 start();
 // For tests and the browser's console: draw what is waiting, whether near the window or not.
 window.report = {
   state,
+  trials,
   settle: () => Promise.all(panels.filter((panel) => panel.stale).map(drawPanel)),
+  picture: (name, format) => pictureOf(panels.find((panel) => panel.name === name), format),
+  csv: tableAsCsv,
   brush,
+  bestSoFar,
+  overSeeds,
+  ranks,
 };

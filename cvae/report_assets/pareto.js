@@ -1,9 +1,10 @@
 // The Pareto front of the objective's two parts.
-import { columns, data } from "./data.js";
-import { config, css, layout } from "./figures.js";
+import { columns, data, inWords } from "./data.js";
+import { config, css, hasRoom, layout } from "./figures.js";
 import { clickable, describe, points } from "./points.js";
 import { axisRange, clamp, span } from "./scales.js";
 import { trials } from "./state.js";
+import { plain } from "./text.js";
 
 export function drawPareto(node) {
   const x = columns.get("objective_bleu4").values;
@@ -18,11 +19,11 @@ export function drawPareto(node) {
     line: { shape: "hv", color: css("--accent"), width: 1.5 },
     marker: { size: 9, symbol: "diamond", color: css("--accent") } });
   return Plotly.react(node, traces, layout({
-    margin: { l: 56, r: 20, t: 36, b: 48 }, showlegend: true,
+    margin: { l: 56, r: 20, t: 36, b: 48 }, showlegend: hasRoom(node),
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
-    xaxis: { title: { text: "BLEU-4" }, type: "linear", range: axisRange(across),
+    xaxis: { title: { text: plain(inWords("objective_bleu4")) }, type: "linear", range: axisRange(across),
       zeroline: false },
-    yaxis: { title: { text: "Gaussian score" }, type: "linear", range: axisRange(up),
+    yaxis: { title: { text: plain(inWords("objective_gaussian_score")) }, type: "linear", range: axisRange(up),
       zeroline: false },
   }), config).then(() => clickable(node));
 }

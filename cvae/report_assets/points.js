@@ -1,18 +1,33 @@
 // Trials as points of a figure.
-import { columns, data, status } from "./data.js";
+import { columns, data, inWords, status } from "./data.js";
 import { css } from "./figures.js";
+import { showIn } from "./numbers.js";
 import { colour, toggle } from "./selection.js";
 import { state } from "./state.js";
-import { cut, plain, show } from "./text.js";
+import { cut, plain } from "./text.js";
 
 const SYMBOLS = { complete: "circle", pruned: "triangle-down-open", diverged: "x-thin-open",
   failed: "cross-thin-open", interrupted: "square-open", unreadable: "diamond-open" };
 
+export const SCALE = ["#46327e", "#3f4a8a", "#365c8d", "#2e6f8e", "#277f8e", "#1fa187", "#35b779",
+  "#5ec962", "#8fd744", "#c8d92b"];
+
+export const COLOURS = SCALE.map((shade, i) => [i / (SCALE.length - 1), shade]);
+
+export function statusColour(name) {
+  if (name === "complete") return css("--point");
+  return name === "pruned" || name === "interrupted" ? css("--warn") : css("--bad");
+}
+
 export function describe(row) {
   const lines = [`<b>${plain(data.labels[row])}</b> ${plain(status[row])}`];
-  for (const name of new Set([data.target, ...data.varied.slice(0, 8)])) {
-    const value = columns.get(name).values[row];
-    if (value !== null) lines.push(`${plain(name)} = ${plain(cut(show(value), 60))}`);
+  const reason = columns.get("reason").values[row];
+  if (reason) lines.push(plain(cut(reason, 60)));
+  for (const name of new Set([data.target, ...data.varied.slice(0, 8), "seed"])) {
+    const column = columns.get(name);
+    if (column.values[row] !== null) {
+      lines.push(`${plain(inWords(name))} = ${plain(cut(showIn(column, column.values[row]), 60))}`);
+    }
   }
   return lines.join("<br>");
 }
@@ -35,14 +50,13 @@ export function points(rows, x, y) {
     traces.push({ type: "scatter", mode: "markers", name, x: some.map(x), y: some.map(y),
       customdata: some, text: some.map(describe), hoverinfo: "text", cliponaxis: false,
       marker: { symbol: SYMBOLS[name] || "circle", size: name === "complete" ? 6 : 7,
-        opacity: name === "complete" ? 0.6 : 0.9,
-        color: name === "complete" ? css("--point")
-          : name === "pruned" || name === "interrupted" ? css("--warn") : css("--bad"),
+        opacity: name === "complete" ? 0.6 : 0.9, color: statusColour(name),
         line: { width: name === "complete" ? 0 : 1.3 } } });
   }
   const some = rows.filter((row) => state.selected.has(row));
   traces.push({ type: "scatter", mode: "markers", name: "selected", showlegend: false,
-    x: some.map(x), y: some.map(y), customdata: some, text: some.map(describe), hoverinfo: "text", cliponaxis: false,
+    x: some.map(x), y: some.map(y), customdata: some, text: some.map(describe), hoverinfo: "text",
+    cliponaxis: false,
     marker: { symbol: some.map((row) => (SYMBOLS[status[row]] || "circle").replace("-open", "")),
       size: 11, color: some.map(colour), line: { width: 1.5, color: css("--ink") } } });
   return traces;

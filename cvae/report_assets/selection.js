@@ -1,5 +1,6 @@
-// The selected trials: each has a slot, which gives its colour and its dash.
+// The selected trials: each entry of the table has a slot, which gives its colour and its dash.
 import { element } from "./elements.js";
+import { entryOf } from "./entries.js";
 import { changed, state } from "./state.js";
 
 const PALETTE = ["#2f7fd1", "#e0702e", "#2a9d74", "#c7588f", "#b8911a", "#8a6fd6", "#3aa7b8",
@@ -15,18 +16,20 @@ export function dash(row) {
 }
 
 export function select(row) {
+  const { rows } = entryOf(row);
   if (!state.selected.has(row)) {
     const used = new Set(state.selected.values());
     let slot = 0;
     while (used.has(slot)) slot += 1;
-    state.selected.set(row, slot);
+    for (const one of rows) state.selected.set(one, slot);
   }
   state.current = row;
 }
 
 function unselect(row) {
-  state.selected.delete(row);
-  if (state.current === row) {
+  const { rows } = entryOf(row);
+  for (const one of rows) state.selected.delete(one);
+  if (rows.includes(state.current)) {
     const left = [...state.selected.keys()];
     state.current = left.length ? left[left.length - 1] : null;
   }
@@ -36,6 +39,20 @@ export function toggle(row) {
   if (state.selected.has(row)) unselect(row);
   else select(row);
   changed("selection");
+}
+
+// After runs were put together or apart: the entries of what was selected.
+export function selectAgain() {
+  const rows = [...state.selected.keys()];
+  const { current } = state;
+  state.selected.clear();
+  for (const row of rows) select(row);
+  state.current = current;
+}
+
+// The selected entries of the table, in the order of their selection.
+export function selectedEntries() {
+  return [...new Set([...state.selected.keys()].map(entryOf))];
 }
 
 export function swatch(row) {

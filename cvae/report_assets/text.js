@@ -1,5 +1,6 @@
 // Values and names as text.
 
+// Plotly understands a little HTML in its texts: nothing from a run may be taken for it.
 export function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
@@ -18,8 +19,12 @@ export function show(value) {
   return size < 10 ? value.toFixed(4) : String(Number(value.toPrecision(6)));
 }
 
+// A tick of an axis: as few digits as it needs.
+export function tick(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+}
+
+// The last part of a dotted key, where there is little room.
 export function short(name) {
-  const renamed = { objective_bleu4: "BLEU-4", objective_gaussian_score: "Gaussian score" };
-  if (name in renamed) return renamed[name];
   return name.slice(name.lastIndexOf(".") + 1);
 }

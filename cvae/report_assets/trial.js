@@ -1,7 +1,10 @@
 // The current trial: what it was, how to repeat it, what it measured.
+import { clipboardButton } from "./clipboard.js";
+import { settings } from "./configurations.js";
 import { conversions, samples } from "./conversions.js";
-import { columns, data, status } from "./data.js";
+import { columns, data, inWords, status } from "./data.js";
 import { byId, element } from "./elements.js";
+import { showIn } from "./numbers.js";
 import { state } from "./state.js";
 import { cut, show } from "./text.js";
 
@@ -26,30 +29,21 @@ export function drawTrial() {
   fact("started", value("started_at"));
   fact("seconds", value("seconds") === null ? null : show(value("seconds")));
   const command = `python -m cvae.run ${value("overrides") || ""}`.trim();
-  const copied = element("button", { type: "button", onclick: () => {
-    const done = () => { copied.textContent = "Copied"; };
-    // Pages opened from disk may not reach the clipboard: the text is selected instead.
-    const fallback = () => {
-      getSelection().selectAllChildren(code);
-      copied.textContent = document.execCommand("copy") ? "Copied" : "Selected";
-    };
-    if (navigator.clipboard) navigator.clipboard.writeText(command).then(done, fallback);
-    else fallback();
-  } }, "Copy");
   const code = element("code", { id: "command" }, command);
   const parts = [facts, element("h3", {}, "Run it again"),
-    element("div", { class: "command" }, code, copied)];
+    element("div", { class: "command" }, code, clipboardButton("Copy", () => command, code))];
   const groups = [["Parameters", "parameter"], ["Final metrics", "metric"]];
   for (const [title, group] of groups) {
     const some = data.columns.filter((c) => c.group === group && c.values[row] !== null);
     if (!some.length) continue;
     const list = element("div", { class: "values" });
     for (const column of some) {
-      list.append(element("div", {}, element("span", {}, column.name),
-        element("span", {}, cut(show(column.values[row]), 60))));
+      list.append(element("div", { title: inWords(column.name) }, element("span", {}, column.name),
+        element("span", {}, cut(showIn(column, column.values[row]), 60))));
     }
     parts.push(element("h3", {}, title), list);
   }
+  parts.push(settings(row));
   parts.push(element("div", { class: "two" }, conversions(row), samples(row)));
   body.replaceChildren(...parts);
 }
