@@ -6,6 +6,7 @@ Functions of a table from ``results.conversions``; the conversions of several ru
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pandas as pd
@@ -92,23 +93,26 @@ def read(frame: pd.DataFrame, *, split: str = "dev") -> dict[str, dict[str, Any]
         some = frame.iloc[start : start + _AT_ONCE]
         with warnings.catch_warnings(action="ignore"):  # what is damaged, the page says elsewhere
             table = results.conversions(some, damaged="warn")
-        if "split" not in table.columns:
+        if "split" not in table.columns or not (table["split"] == split).any():
             continue
+        table = _of_split(table, split)
         labels = {run: str(label) for label, run in some["run"].items()}
-        for run, part in table[table["split"] == split].groupby("run"):
-            found[labels[run]] = _digest(_of_split(part, split))
+        for (run, kind, source, target), correct, count in _counts(
+            table, ["run", "kind", "source_tense", "target_tense"]
+        ):
+            if source in TENSES and target in TENSES:
+                tenses = found.setdefault(labels[run], {"tenses": {}, "lengths": {}})["tenses"]
+                rows = tenses.setdefault(kind, [[None] * len(TENSES) for _ in TENSES])
+                rows[TENSES.index(source)][TENSES.index(target)] = [correct, count]
+        table["letters"] = table["source"].str.len()
+        for (run, kind, letters), correct, count in _counts(table, ["run", "kind", "letters"]):
+            lengths = found.setdefault(labels[run], {"tenses": {}, "lengths": {}})["lengths"]
+            lengths.setdefault(kind, []).append([int(letters), correct, count])
     return found
 
 
-def _digest(conversions: pd.DataFrame) -> dict[str, Any]:
-    tenses: dict[str, Any] = {}
-    lengths: dict[str, Any] = {}
-    for kind, part in conversions.groupby("kind"):
-        cells: list[list[list[int] | None]] = [[None] * len(TENSES) for _ in TENSES]
-        for (source, target), hits in part.groupby(["source_tense", "target_tense"])["correct"]:
-            if source in TENSES and target in TENSES:
-                cells[TENSES.index(source)][TENSES.index(target)] = [int(hits.sum()), len(hits)]
-        tenses[str(kind)] = cells
-        counts = part.groupby(part["source"].str.len())["correct"].agg(["sum", "size"])
-        lengths[str(kind)] = [[int(n), int(hits), int(of)] for n, hits, of in counts.itertuples()]
-    return {"tenses": tenses, "lengths": lengths}
+def _counts(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, int, int]]:
+    """Return each group's keys, correct conversions and conversions."""
+    counts = table.groupby(keys)["correct"].agg(["sum", "size"])
+    for group, correct, count in counts.itertuples():
+        yield group, int(correct), int(count)

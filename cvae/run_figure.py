@@ -291,7 +291,7 @@ def _scale(axes: Axes, panel: _Panel, values: Sequence[float]) -> None:
         high = max(panel.highest or 0.0, *values) or 1.0
         axes.set_ylim(-0.03 * high, 1.03 * high)
     # Never so wide that a number reaches into the next panel.
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value, digits=3)))
 
 
 def _annotate(axes: Axes, ends: Sequence[tuple[float, float, str]], *, share: bool) -> None:
@@ -302,7 +302,7 @@ def _annotate(axes: Axes, ends: Sequence[tuple[float, float, str]], *, share: bo
     marks = [(to_axes.transform((x, value))[1], value, colour) for x, value, colour in ends]
     for y, value, colour in sorted(marks, reverse=True):
         place = min(y, place - gap)
-        text = f"{value:.3f}" if share else f"{value:.{3 if value >= 0.1 else 2}g}"
+        text = f"{value:.3f}" if share else _short(value)
         axes.text(1.012, place, text, transform=axes.transAxes, va="center", color=colour)
 
 
@@ -322,6 +322,13 @@ def _name_phases(axes: Axes, starts: Sequence[float], kept_epoch: float | None) 
             va="bottom",
             color="#333333",
         )
+
+
+def _short(value: float, *, digits: int = 2) -> str:
+    """A number of at most seven characters: three digits, or ``digits`` far from 1."""
+    if 1e3 <= value < 1e5:
+        return f"{value:.0f}"
+    return f"{value:.{3 if 0.1 <= value < 1e3 else digits}g}"
 
 
 def _markers(shown: Sequence[int]) -> list[int]:

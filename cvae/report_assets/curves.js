@@ -2,7 +2,7 @@
 import { data, inWords } from "./data.js";
 import { byId, element } from "./elements.js";
 import { config, heading2, layout } from "./figures.js";
-import { curveOf } from "./fine.js";
+import { finestCurve } from "./fine.js";
 import { colour, dash, selectedEntries, swatch, toggle } from "./selection.js";
 import { changed, state } from "./state.js";
 import { cut, plain, show } from "./text.js";
@@ -70,7 +70,7 @@ export function drawCurve(node, panel) {
   const traces = [];
   for (const entry of selectedEntries().slice(0, MOST_CURVES)) {
     const curves = entry.rows.filter((row) => row in data.curves.runs)
-      .map((row) => ({ row, ...curveOf(row, panel.column, state.x) }));
+      .map((row) => ({ row, ...finestCurve(row, panel.column, state.x) }));
     if (!curves.length) continue;
     const [{ row }] = curves;
     const about = { type: "scatter", name: plain(cut(entry.label, 32)), connectgaps: true,

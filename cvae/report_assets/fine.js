@@ -2,7 +2,7 @@
 import { data } from "./data.js";
 
 // The places and values of a run's curve along an axis: step, epoch, progress or seconds.
-export function curveOf(row, column, axis) {
+export function finestCurve(row, column, axis) {
   const fine = data.fine[row];
   if (fine && column in fine.points && axis in fine.scale) {
     const points = fine.points[column];
