@@ -198,6 +198,8 @@ def test_a_pruned_run_says_so(
     result = result_of(tmp_path / "run")
     assert result["status"] == "pruned"
     assert result["trial"] == {"study": "toy", "number": 7}
+    drawn = {path.name for path in (tmp_path / "run").glob("curves.*")}
+    assert drawn == {"curves.png"}  # of many trials hardly one goes into print
     assert len(reports) == 1
     assert result["steps"] == result["metrics"]["step"]
 
