@@ -22,7 +22,7 @@ import measuring
 import pandas as pd
 from report import filled
 
-from cvae import evaluation, results
+from cvae import evaluation, results, run_schedules
 from cvae.data import load_table
 
 if TYPE_CHECKING:
@@ -215,6 +215,20 @@ CLAIMS: Final[Mapping[str, Claim]] = {
     ),
 }
 
+TITLES: Final = {
+    "cross_entropy": "cross-entropy (nats per word)",
+    "kl": "KL of z (nats per word)",
+    "kl_weight": "KL weight",
+    "teacher_forcing_ratio": "teacher forcing ratio",
+    "bleu4": "BLEU-4, the report's ten pairs",
+    "dev_bleu4": "BLEU-4, dev verbs",
+    "seen_bleu4": "BLEU-4, sample of training verbs",
+    "dev_exact_match": "exact match, dev verbs",
+    "dev_gaussian_score": "Gaussian score, draws for selection",
+    "dev_distinct_paradigms": "different paradigms, draws for selection",
+}
+"""What a column is called in a figure."""
+
 SHOWN: Final = ("bleu4", "dev_bleu4", "kl", "mutual_information", "active_units")
 
 
@@ -281,8 +295,8 @@ def draw(name: str, runs: Runs, path: Path) -> None:
                 lost = int((group["status"] != "complete").sum())
                 label = f"{variant} ({lost} of {len(group)} broke off)" if lost else variant
                 part = curves[curves["run"].isin(group["run"])]
-                _plot_seeds(axes, part, "epoch", column, marker="o", ms=3, label=label)
-            axes.set_title(f"{NAMES[base]}: {column}", fontsize=10)
+                _plot(axes, group, part, "epoch", column, marker="o", ms=3, label=label)
+            axes.set_title(f"{NAMES[base]}: {TITLES.get(column, column)}", fontsize=10)
             axes.set_xlabel("epoch", fontsize=9)
             axes.grid(alpha=0.3)
             if column == "kl":
@@ -293,8 +307,16 @@ def draw(name: str, runs: Runs, path: Path) -> None:
     _save(figure, path)
 
 
-def _plot_seeds(axes: Any, curves: Runs, along: str, column: str, **style: Any) -> None:
-    """The mean over seeds, and their range as a band."""
+def _plot(axes: Any, runs: Runs, curves: Runs, along: str, column: str, **style: Any) -> None:
+    """A schedule as it is; of what was measured the mean over seeds, and their range as a band."""
+    if column in run_schedules.COLUMNS:
+        config = results.configuration(runs["run"].iloc[0])
+        points = run_schedules.schedule_points(config).get(column)
+        length = run_schedules.epoch_count(config) if along == "epoch" else 1
+        if points and length:
+            xs, values = [p * length for p, _ in points], [value for _, value in points]
+            axes.plot(xs, values, **style, markevery=[])
+            return
     seeds = curves.groupby(along)[column].agg(["mean", "min", "max"])
     (drawn,) = axes.plot(seeds.index, seeds["mean"], **style)
     axes.fill_between(seeds.index, seeds["min"], seeds["max"], alpha=0.2, color=drawn.get_color())
@@ -407,9 +429,9 @@ def draw_pareto(runs: Runs, path: Path) -> None:
         runs[x], runs[y], c=runs["training.hallucination_share"], cmap="viridis", s=30
     )
     axes.step(front[x], front[y], where="pre", color="0.4", lw=1, zorder=0)
-    figure.colorbar(every, ax=axes, label="hallucination_share")
-    axes.set_xlabel("BLEU-4 of verbs never seen (dev)")
-    axes.set_ylabel("Gaussian score (dev bank)")
+    figure.colorbar(every, ax=axes, label="share of pairs with a made-up stem")
+    axes.set_xlabel(TITLES["dev_bleu4"])
+    axes.set_ylabel(TITLES["dev_gaussian_score"])
     axes.grid(alpha=0.3)
     _save(figure, path)
 
@@ -453,24 +475,19 @@ def draw_ladder(runs: Runs, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rungs = _rungs(runs)
-    panels = {
-        "kl": "KL (nats per word)",
-        "kl_weight": "KL weight",
-        "seen_bleu4": "BLEU-4 (seen verbs)",
-        "dev_gaussian_score": "Gaussian score (dev bank)",
-    }
+    panels = ("kl", "kl_weight", "seen_bleu4", "dev_gaussian_score")
     curves = results.curves(runs, damaged="warn")
     curves = curves.reindex(columns=list(dict.fromkeys([*curves, *panels])))
     figure = Figure(figsize=(12.0, 0.5 + 2.0 * len(rungs)), dpi=100, layout="constrained")
     grid = figure.subplots(len(rungs), len(panels), squeeze=False, sharex=True)
-    for axes, title in zip(grid[0], panels.values(), strict=True):
-        axes.set_title(title, fontsize=10)
+    for axes, column in zip(grid[0], panels, strict=True):
+        axes.set_title(TITLES[column], fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("share of training", fontsize=9)
     for line, (rung, part) in zip(grid, rungs, strict=True):
         curve = curves[curves["run"].isin(part["run"])]
         for axes, column in zip(line, panels, strict=True):
-            _plot_seeds(axes, curve, "progress", column)
+            _plot(axes, part, curve, "progress", column)
             axes.set_ylim(bottom=0.0)
             if column in ("seen_bleu4", "dev_gaussian_score"):
                 axes.set_ylim(0.0, 1.02)

@@ -26,13 +26,13 @@ import hydra.utils
 import torch
 from torch import Tensor
 
-from cvae import evaluation, figures, reporting, trial
+from cvae import evaluation, reporting, run_figure, trial
 from cvae.batches import TrainingRows
 from cvae.config import ConfigError
 from cvae.data import Dataset, load_files, load_table
 from cvae.model import ConditionalVAE, build_model, misfit
 from cvae.optimizers import Diverged, OptimizerSettings
-from cvae.run_directory import CHECKPOINT, RunDirectory, RunDirectoryError
+from cvae.run_directory import CHECKPOINT, LOSSES, RunDirectory, RunDirectoryError
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
 from cvae.state import StateError
 from cvae.training import EpochLosses, Trainer, TrainingSettings
@@ -76,6 +76,7 @@ class _Progress:
     rows: list[dict[str, float | None]] = field(default_factory=list)
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_value: float = -math.inf
+    best_epoch: int | None = None
     best_parts: dict[str, float] = field(default_factory=dict)
     best_state: dict[str, Tensor] = field(default_factory=dict)
     train_seconds: float = 0.0
@@ -251,8 +252,10 @@ class _Run:
         )
         parts = _parts(table, self.config["objective"]["conversions"])
         value = _scalar(self._objective(parts))
+        progress.rows[-1]["dev_objective"] = value
         if value > progress.best_value or self.config["evaluation"]["keep"] == "last":
             progress.best_value, progress.best_parts = value, parts
+            progress.best_epoch = trainer.epoch
             progress.best_state = {
                 name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
             }
@@ -300,10 +303,12 @@ class _Run:
             "epochs": progress.epochs,
             "best_value": None if math.isinf(progress.best_value) else progress.best_value,
             "best_parts": progress.best_parts,
+            "best_epoch": progress.best_epoch,
             "train_seconds": progress.train_seconds,
             "evaluate_seconds": progress.evaluate_seconds,
         }
         self.files.write_checkpoint(tensors, counters)
+        self._write_losses()
 
     def _resume(self) -> None:
         """Go on from a checkpoint here, or in a directory whose interrupted trial this repeats."""
@@ -326,6 +331,7 @@ class _Run:
                 ) from error
             # The checkpoint may be another directory's, with no epoch left that would write it.
             self.files.write_metrics(self.progress.rows)
+            self._write_losses()
             log.info("Resumed from %s at epoch %d.", path, self.trainer.epoch)
             return
 
@@ -363,10 +369,16 @@ class _Run:
             raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
         if not all(_is_number(value) for value in numbers):
             raise StateError("a time or a best value is no number")
+        best_epoch = counters.get("best_epoch")  # none in a checkpoint of an older version
+        if best_epoch is not None and not (
+            type(best_epoch) is int and 0 < best_epoch <= self.trainer.epoch
+        ):
+            raise StateError("best_epoch is no epoch")
         return _Progress(
             rows=rows,
             epochs=epochs,
             best_value=counters["best_value"] if rows else -math.inf,
+            best_epoch=best_epoch,
             best_parts=parts if rows and parts is not None else {},
             best_state=best if rows else {},
             train_seconds=counters["train_seconds"],
@@ -420,15 +432,31 @@ class _Run:
         value = self._worst()
         if status == "pruned" and self.progress.best_parts:
             value = self._objective(self.progress.best_parts)
+        self._write_losses()
         if rows:
             self._write_curves()
         self._write_result(status, reason, value, self.progress.best_parts, table)
         self.files.clear_checkpoint()
 
+    def _write_losses(self) -> None:
+        rows = self.trainer.loss_curve.rows()
+        if rows:
+            self.files.write_table(LOSSES, rows)
+
     def _write_curves(self) -> None:
-        rows, epochs = self.progress.rows, self.progress.epochs
-        self.files.write_table("epochs.csv", epochs)
-        self.files.write_curves(figures.curves(rows, epochs))
+        progress = self.progress
+        self.files.write_table("epochs.csv", progress.epochs)
+        self.files.write_curves(
+            run_figure.pictures(
+                progress.rows,
+                epoch_rows=progress.epochs,
+                loss_rows=self.trainer.loss_curve.rows(),
+                config=self.config,
+                kept_epoch=progress.best_epoch,
+                # Of ten thousand trials hardly one goes into print; cvae.figures draws it then.
+                formats=run_figure.FORMATS if self.trial is None else ("png",),
+            )
+        )
 
     def _write_result(
         self,

@@ -1,149 +1,387 @@
-"""``curves.png``: the report's figure over training, from ``metrics.csv`` and ``epochs.csv``."""
+"""Figures over a table of runs, for notebooks: Plotly figures from ``results.load``.
+
+Each function takes a table (or some of its rows) and returns a figure, which a notebook shows, and
+``figure.write_html(path)`` saves. Only complete runs count where a value is compared. ``training``
+draws the figure of one run for print.
+"""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from cvae import conversion_errors, results, run_figure, run_schedules
 
 if TYPE_CHECKING:
-    # matplotlib takes half a second to import, and most of a program never draws.
-    from matplotlib.axes import Axes
+    # It takes half a second to import.
+    from plotly.graph_objects import Figure
 
-Row = Mapping[str, float | int | None]
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One panel.
-
-    Attributes:
-        title: shown above it.
-        curves: (column, colour, legend) of each curve that it may show.
-        highest: end of the vertical axis; None for the largest value.
-    """
-
-    title: str
-    curves: tuple[tuple[str, str, str], ...]
-    highest: float | None = None
-
-
-_TRAINING, _DEV, _REPORT, _SCHEDULE = "tab:blue", "tab:orange", "tab:green", "tab:gray"
-
-_PANELS: Final = (
-    _Panel("Cross-entropy (nats per word)", (("cross_entropy", _TRAINING, "training"),)),
-    _Panel("KL (nats per word)", (("kl", _TRAINING, "training"),)),
-    _Panel("KL weight", (("kl_weight", _SCHEDULE, "schedule"),)),
-    _Panel("Teacher forcing ratio", (("teacher_forcing_ratio", _SCHEDULE, "schedule"),), 1.0),
-    _Panel("BLEU-4", (("bleu4", _REPORT, "ten pairs"), ("dev_bleu4", _DEV, "dev pairs")), 1.0),
-    _Panel(
-        "Gaussian score",
-        (("gaussian_score", _REPORT, "draws"), ("dev_gaussian_score", _DEV, "dev draws")),
-        1.0,
-    ),
+COLOURS: Final = (
+    *(run_figure.BLUE, run_figure.VERMILION, run_figure.GREEN, run_figure.ORANGE),
+    *(run_figure.PURPLE, run_figure.SKY_BLUE, run_figure.BLACK),
 )
+DASHES: Final = ("solid", "dash", "dot", "dashdot")
 
-_MARGINS: Final = {
-    "left": 0.045,
-    "right": 0.99,
-    "bottom": 0.075,
-    "top": 0.95,
-    "wspace": 0.16,
-    "hspace": 0.17,
+_STATUS_MARKS: Final = {
+    "complete": ("circle", run_figure.BLUE),
+    "pruned": ("triangle-down", run_figure.ORANGE),
+    "diverged": ("diamond", run_figure.VERMILION),
+    "failed": ("x", run_figure.VERMILION),
+    "interrupted": ("circle-open", run_figure.BLACK),
+    "unreadable": ("square-open", run_figure.BLACK),
 }
-"""Shares of the figure; of a panel the two between the panels."""
+"""Symbol and colour by status. A trial that goes on under another number is interrupted."""
+
+_LOG_FROM: Final = 50.0  # a parameter whose ends are this far apart is on a logarithmic axis
 
 
-def curves(metrics_rows: Sequence[Row], epoch_rows: Sequence[Row] = ()) -> bytes:
-    """Draw the report's figure: six panels over the epochs, as a PNG.
+def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
+    """Draw ``by`` of every trial in their order, and the best so far.
 
-    Cross-entropy, KL, KL weight, teacher forcing ratio, BLEU-4 and Gaussian score. A value that
-    is missing or not finite leaves a gap, a lone value between gaps shows as a dot, and a panel
-    without any value says so.
+    A trial that is neither complete nor pruned stands below the others; hover says why. (A diverged
+    one has the worst value that there is, beside which the others would look alike.)
+    """
+    import plotly.graph_objects as go
+
+    results.require_columns(runs, [by], numeric=True)
+    runs = runs.sort_values("trial", kind="stable")
+    numbers = runs["trial"].astype("float64")
+    if numbers.isna().any() or numbers.duplicated().any():  # of no search, or of several
+        numbers = pd.Series(np.arange(len(runs), dtype=float), index=runs.index)
+    complete = runs["status"] == "complete"
+    values = runs[by].astype("float64").where(complete | (runs["status"] == "pruned"))
+    measured = values.dropna()
+    span = measured.max() - measured.min() if len(measured) else 0.0
+    below = (measured.min() if len(measured) else 0.0) - 0.06 * (span or 1.0)
+    figure = go.Figure(layout=_layout("trial", by))
+    about = _about(runs)
+    for status, (symbol, colour) in _STATUS_MARKS.items():
+        own = (runs["status"] == status).to_numpy(dtype=bool)
+        if own.any():
+            figure.add_scatter(
+                x=numbers[own],
+                y=values[own].fillna(below),
+                mode="markers",
+                name=status,
+                marker={"symbol": symbol, "color": colour, "size": 8},
+                text=[text for text, shown in zip(about, own, strict=True) if shown],
+                hoverinfo="text",
+            )
+    ends = values.where(complete)
+    best = ends.cummin() if results.lower_is_better(by) else ends.cummax()
+    best = best.ffill()
+    line = {"color": run_figure.BLACK, "width": 1.5, "shape": "hv"}
+    figure.add_scatter(x=numbers, y=best, mode="lines", name="best so far", line=line)
+    return figure
+
+
+def curves(
+    runs: pd.DataFrame,
+    column: str = "dev_objective",
+    *,
+    by: Sequence[str] | str | None = None,
+    along: str = "epoch",
+) -> Figure:
+    """Draw ``column`` over training: a line for each configuration, the mean over its seeds.
+
+    The band is the 95 % interval of the mean (``results.aggregate``), where there are two runs or
+    more. Exact repeats count once. Schedules (``kl_weight``, ``teacher_forcing_ratio``,
+    ``encoder_lr``, ``decoder_lr``) are drawn as they are, from the configuration; losses as finely
+    as the runs recorded them.
 
     Args:
-        metrics_rows: the rows of ``metrics.csv``, in order; none at all is fine.
-        epoch_rows: the rows of ``epochs.csv``. What they hold is drawn from them: an annealing
-            cycle may be shorter than the time between two evaluations.
+        by: the columns that make a configuration; by default every varied key.
+        along: epoch, step, progress or seconds.
+
+    Raises:
+        ResultsError: if no run has the column, or none is complete.
     """
-    # The objects themselves instead of pyplot: no window system, no state shared with a caller.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    import plotly.graph_objects as go
 
-    figure = Figure(figsize=(12.0, 6.4), dpi=110)
-    canvas = FigureCanvasAgg(figure)
-    # Margins by hand: a layout that measures its texts would draw everything once more.
-    grid = figure.subplots(2, 3, sharex=True, gridspec_kw=_MARGINS)
-    every_epoch = {name for row in epoch_rows for name in row}
-    for axes, panel in zip(grid.flat, _PANELS, strict=True):
-        of_epochs = all(name in every_epoch for name, _, _ in panel.curves)
-        _draw(axes, panel, epoch_rows if of_epochs else metrics_rows)
-    for axes in grid[-1]:
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
-    picture = io.BytesIO()
-    # Without the version that matplotlib would add, the same rows give the same file.
-    # Not savefig, which would also draw once more before it draws.
-    canvas.print_png(picture, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return picture.getvalue()
-
-
-def _draw(axes: Axes, panel: _Panel, rows: Sequence[Row]) -> None:
-    epochs = _column(rows, "epoch")
-    axes.set_title(panel.title, fontsize=11)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    largest = 0.0
-    drawn = 0
-    for name, colour, label in panel.curves:
-        values = _column(rows, name)
-        shown = [
-            index
-            for index, (epoch, value) in enumerate(zip(epochs, values, strict=True))
-            if math.isfinite(epoch) and math.isfinite(value)
-        ]
-        if not shown:
-            continue
-        drawn += 1
-        largest = max(largest, *(values[index] for index in shown))
-        axes.plot(
-            epochs,
-            values,
-            color=colour,
-            label=label,
-            linewidth=1.6,
-            marker="o",
-            markersize=3.5,
-            markevery=_markers(shown),
+    keys = [by] if isinstance(by, str) else list(results.varied(runs) if by is None else by)
+    if not (runs["status"] == "complete").any():
+        raise results.ResultsError(f"none of the {len(runs)} runs is complete: nothing to draw")
+    runs = runs[~results.repeats(runs, keys)]
+    figure = go.Figure(layout=_layout(along, column))
+    for i, (name, xs, table) in enumerate(_lines(runs, column, keys, along)):
+        colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+        if "low" in table and table["low"].notna().any():
+            figure.add_scatter(
+                x=[*xs, *xs[::-1]],
+                y=[*table["high"].fillna(table["mean"]), *table["low"].fillna(table["mean"])[::-1]],
+                fill="toself",
+                fillcolor=_transparent(colour),
+                line={"width": 0},
+                hoverinfo="skip",
+                legendgroup=name,
+                showlegend=False,
+            )
+        figure.add_scatter(
+            x=xs,
+            y=table["mean"],
+            mode="lines" if len(xs) > 1 else "markers",
+            name=name,
+            legendgroup=name,
+            line={"color": colour, "dash": dash, "width": 2},
         )
-    if not drawn:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="gray")
-        axes.set_yticks([])
-        return
-    if len(panel.curves) > 1:
-        axes.legend(fontsize=9, frameon=False, loc="best")
-    # Never so wide that a number reaches into the next panel.
-    axes.ticklabel_format(axis="y", scilimits=(-3, 4))
-    # From zero, so that panels of different runs compare; a margin, so that no line is cut.
-    high = panel.highest or largest or 1.0
-    axes.set_ylim(-0.03 * high, 1.03 * high)
+    return figure
 
 
-def _markers(shown: Sequence[int]) -> list[int]:
-    """Which points get a dot: all of a few, else those that no line joins to another."""
-    if len(shown) <= 30:
-        return list(shown)
-    present = set(shown)
-    return [index for index in shown if not {index - 1, index + 1} & present]
+def _lines(
+    runs: pd.DataFrame, column: str, keys: list[str], along: str
+) -> list[tuple[str, np.ndarray[Any, Any], pd.DataFrame]]:
+    """Return for each configuration its name, its places along training and its mean and band."""
+    if column in run_schedules.COLUMNS and along in ("epoch", "progress"):
+        lines = _schedule_lines(runs, column, keys, along)
+        if lines:
+            return lines
+    grain = "losses" if column in ("cross_entropy", "kl") else "evaluations"
+    table = results.curves(runs, of=grain)
+    if column not in table.columns:
+        grain = "evaluations"
+        table = results.curves(runs)
+    summary = results.aggregate(table, [*keys, along], column).dropna(subset=[f"{column}_mean"])
+    names = {f"{column}_{end}": end for end in ("mean", "low", "high")}
+    return [
+        (name, part[along].to_numpy(dtype=float), part.rename(columns=names))
+        for name, part in _groups(summary.sort_values(along, kind="stable"), keys)
+    ]
 
 
-def _column(rows: Sequence[Row], name: str) -> list[float]:
-    """A column as floats, NaN where it has no finite value."""
-    values = []
-    for row in rows:
-        value = row.get(name)
-        values.append(float(value) if value is not None and math.isfinite(value) else math.nan)
-    return values
+def _schedule_lines(
+    runs: pd.DataFrame, column: str, keys: list[str], along: str
+) -> list[tuple[str, np.ndarray[Any, Any], pd.DataFrame]]:
+    lines = []
+    for name, part in _groups(runs, keys):
+        config = results.configuration(str(part["run"].iloc[0]))
+        points = run_schedules.schedule_points(config).get(column)
+        length = run_schedules.epoch_count(config) if along == "epoch" else 1
+        if points and length:
+            xs, values = np.array(points).T
+            lines.append((name, xs * length, pd.DataFrame({"mean": values})))
+    return lines
+
+
+def _groups(table: pd.DataFrame, keys: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    if not keys:
+        return [("all runs", table)]
+    return [
+        (", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True)), part)
+        for values, part in table.groupby(keys, dropna=False, sort=True, observed=True)
+    ]
+
+
+def pareto(runs: pd.DataFrame, by: Sequence[str] = results.PARETO) -> Figure:
+    """Draw the complete runs by the two columns ``by``, with the front that none of them beats."""
+    import plotly.graph_objects as go
+
+    front = results.pareto(runs, by)
+    first, second = by
+    complete = runs[runs["status"] == "complete"]
+    figure = go.Figure(layout=_layout(first, second))
+    figure.add_scatter(
+        x=complete[first],
+        y=complete[second],
+        mode="markers",
+        name="complete runs",
+        marker={"color": run_figure.SKY_BLUE, "size": 7},
+        text=_about(complete),
+        hoverinfo="text",
+    )
+    figure.add_scatter(
+        x=front[first],
+        y=front[second],
+        mode="lines+markers",
+        name="Pareto front",
+        line={"color": run_figure.VERMILION, "width": 1.5},
+        marker={"size": 9},
+        text=_about(front),
+        hoverinfo="text",
+    )
+    return figure
+
+
+def importance(runs: pd.DataFrame, by: str = "objective") -> Figure:
+    """Draw how much of the variation of ``by`` each key explains, and what mere noise reaches."""
+    import plotly.graph_objects as go
+
+    table = results.importance(runs, by)[::-1]
+    figure = go.Figure(layout=_layout(f"share of the variation of {by}", ""))
+    figure.add_bar(
+        x=table["importance"],
+        y=table["parameter"],
+        orientation="h",
+        name="importance",
+        marker={"color": run_figure.BLUE},
+    )
+    figure.add_scatter(
+        x=table["noise"],
+        y=table["parameter"],
+        mode="markers",
+        name="noise: below it means nothing",
+        marker={"symbol": "line-ns-open", "size": 18, "color": run_figure.BLACK},
+    )
+    return figure
+
+
+def slices(
+    runs: pd.DataFrame, by: str = "objective", parameters: Sequence[str] | None = None
+) -> Figure:
+    """Draw ``by`` of the complete runs against each parameter (by default every varied key)."""
+    from plotly.subplots import make_subplots
+
+    keys = list(results.varied(runs) if parameters is None else parameters)
+    results.require_columns(runs, keys)
+    results.require_columns(runs, [by], numeric=True)
+    if not keys:
+        raise results.ResultsError("no key varies over these runs: there is nothing to draw")
+    complete = runs[runs["status"] == "complete"]
+    figure = make_subplots(rows=1, cols=len(keys), shared_yaxes=True)
+    about = _about(complete)
+    for place, key in enumerate(keys, start=1):
+        numeric = pd.api.types.is_numeric_dtype(runs[key]) and runs[key].dtype != bool
+        values = complete[key] if numeric else complete[key].astype("str")
+        figure.add_scatter(
+            x=values,
+            y=complete[by],
+            mode="markers",
+            marker={"color": run_figure.BLUE, "opacity": 0.7},
+            text=about,
+            hoverinfo="text",
+            showlegend=False,
+            row=1,
+            col=place,
+        )
+        spread = numeric and values.min() > 0 and values.max() / values.min() >= _LOG_FROM
+        kind = "log" if spread else "linear" if numeric else "category"
+        powers = {"dtick": 1} if kind == "log" else {}
+        figure.update_xaxes(title=key, type=kind, **powers, row=1, col=place)
+    figure.update_yaxes(title=by, row=1, col=1)
+    figure.update_layout(template="plotly_white")
+    return figure
+
+
+def tenses(conversions: pd.DataFrame, *, split: str = "dev") -> Figure:
+    """Draw accuracy by source and target tense, of regular and irregular verbs apart.
+
+    Args:
+        conversions: from ``results.conversions``.
+        split: report, dev or test.
+    """
+    from plotly.subplots import make_subplots
+
+    of_split = conversions[conversions["split"] == split]
+    wanted = (("regular", 1), ("irregular", 0))
+    kinds = [kind for kind, flag in wanted if (of_split["regular"] == flag).any()]
+    figure = make_subplots(rows=1, cols=max(1, len(kinds)), subplot_titles=kinds, shared_yaxes=True)
+    for place, kind in enumerate(kinds, start=1):
+        table = conversion_errors.accuracy_by_tense(conversions, kind, split=split)
+        names = [str(tense).replace("_", " ") for tense in table.columns]
+        figure.add_heatmap(
+            x=names,
+            y=names,
+            z=table.to_numpy(dtype=float),
+            texttemplate="%{z:.3f}",
+            zmin=0.0,
+            zmax=1.0,
+            colorscale="Cividis",  # for any colour vision
+            hovertemplate="from %{y} to %{x}: %{z:.3f}<extra></extra>",
+            showscale=place == len(kinds),
+            row=1,
+            col=place,
+        )
+        figure.update_xaxes(title="to", row=1, col=place)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(title="from", row=1, col=1)
+    figure.update_layout(template="plotly_white")
+    return figure
+
+
+def lengths(conversions: pd.DataFrame, *, split: str = "dev") -> Figure:
+    """Draw accuracy by the length of the source word; ``conversions`` as in ``tenses``."""
+    import plotly.graph_objects as go
+
+    table = conversion_errors.accuracy_by_length(conversions, split=split)
+    figure = go.Figure(layout=_layout("letters of the source word", f"accuracy, {split}"))
+    for i, (kind, part) in enumerate(table.groupby("kind", sort=False)):
+        figure.add_scatter(
+            x=part["letters"],
+            y=part["accuracy"],
+            mode="lines+markers",
+            name=str(kind),
+            line={"color": COLOURS[i], "dash": DASHES[i]},
+            customdata=part[["conversions", "wrong"]],
+            hovertemplate="%{x} letters: %{y:.3f} (%{customdata[1]} of %{customdata[0]} wrong)",
+        )
+    figure.update_yaxes(range=[-0.03, 1.03])
+    return figure
+
+
+def training(run: results.Paths, formats: Sequence[str] = run_figure.FORMATS) -> dict[str, bytes]:
+    """Draw the figure of one run for print; the content of the file by its format.
+
+    A run draws it itself when it ends, a trial of a search only as PNG.
+
+    Raises:
+        ResultsError: if the directory is no run, or a file in it is damaged.
+    """
+    frame = results.load(run)
+    if len(frame) != 1:
+        raise results.ResultsError(f"{run}: holds {len(frame)} runs; name one")
+    directory = str(frame["run"].iloc[0])
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for grain, name in results.CURVE_FILES.items():
+        table, damage = results.read_curves([directory], name)
+        if damage:
+            raise results.ResultsError(damage[0])
+        rows[grain] = table.astype(object).where(table.notna(), None).to_dict("records")
+    config = results.configuration(directory)
+    return run_figure.pictures(
+        rows["evaluations"],
+        epoch_rows=rows["epochs"],
+        loss_rows=rows["losses"],
+        config=config,
+        kept_epoch=_kept_epoch(rows["evaluations"], config),
+        formats=formats,
+    )
+
+
+def _kept_epoch(rows: Sequence[dict[str, Any]], config: dict[str, Any]) -> float | None:
+    seen = [row for row in rows if row.get("dev_objective") is not None]
+    if not seen:
+        return None
+    last = config.get("evaluation", {}).get("keep") == "last"
+    kept = seen[-1] if last else max(seen, key=lambda row: float(row["dev_objective"]))
+    return float(kept["epoch"])
+
+
+def _layout(x: str, y: str) -> dict[str, Any]:
+    return {"template": "plotly_white", "xaxis": {"title": x}, "yaxis": {"title": y}}
+
+
+def _about(runs: pd.DataFrame) -> list[str]:
+    """Return what hover shows of each run: its name, what varies, its scores and why it ended."""
+    names = ["status", "objective", *results.PARETO, *results.varied(runs), "seed", "reason"]
+    shown = [name for name in dict.fromkeys(names) if name in runs.columns]
+    texts = []
+    for label, (_, row) in zip(results.labels(runs), runs[shown].iterrows(), strict=True):
+        facts = [f"{name}: {_short(value)}" for name, value in row.items() if not pd.isna(value)]
+        texts.append("<br>".join([f"<b>{_escape(label)}</b>", *map(_escape, facts)]))
+    return texts
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else f"{value!s:.80}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _transparent(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from cvae.schedules import learning_rate_factor, step_lr_factor
 from cvae.state import below, check_tensors
 
 RATE_LIMIT: Final = 1e30
@@ -54,30 +55,14 @@ class OptimizerSettings:
 
     def encoder_rate(self, progress: float, epoch: int) -> float:
         """The encoder's learning rate; infinite where it is no float any more."""
-        drops = epoch // self.encoder_step_epochs if self.encoder_step_epochs else 0
-        try:
-            drop = self.encoder_step_gamma**drops
-        except OverflowError:
-            drop = math.inf
+        drop = step_lr_factor(
+            epoch, step_epochs=self.encoder_step_epochs, gamma=self.encoder_step_gamma
+        )
         return self.encoder_lr * learning_rate_factor(self.schedule, progress) * drop
 
     def decoder_rate(self, progress: float, epoch: int) -> float:
         """The decoder's learning rate."""
         return self.decoder_lr * learning_rate_factor(self.schedule, progress)
-
-
-def learning_rate_factor(schedule: str, progress: float) -> float:
-    """Share of the peak learning rate at a progress in [0, 1].
-
-    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
-    Source: Smith and Topin 2018.
-    """
-    if schedule == "constant":
-        return 1.0
-    rise = 0.1
-    if progress < rise:
-        return 0.04 + 0.96 * progress / rise
-    return (1.0 - progress) / (1.0 - rise)
 
 
 @dataclass(frozen=True)

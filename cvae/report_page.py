@@ -1,57 +1,72 @@
 """One self-contained HTML page over a table of runs: opened from disk, without any network.
 
-The page is made of four files beside this module (markup, style, behaviour) and plotly.js, which
-draws the figures. Everything that comes from a run directory is data: it travels as one block
-of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's own
-Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
+The page is made of the files in ``report_assets`` (markup, style, and behaviour in modules) and
+plotly.js, which draws the figures. Everything that comes from a run directory is data: it travels
+as one block of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's
+own Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
 nothing be loaded.
 """
 
 from __future__ import annotations
 
 import base64
-import csv
-import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import warnings
 from datetime import UTC, datetime
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from cvae import results
+from cvae import conversion_errors, fine_curves, results, run_details, studies
 
-TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
-    ("Cross-entropy (nats per word)", ("cross_entropy",)),
-    ("KL (nats per word)", ("kl",)),
-    ("KL weight", ("kl_weight",)),
-    ("Teacher forcing ratio", ("teacher_forcing_ratio",)),
-    ("BLEU-4", ("bleu4", "dev_bleu4")),
-    ("Gaussian score", ("gaussian_score", "dev_gaussian_score")),
+    "cross_entropy",
+    "kl",
+    "kl_weight",
+    "teacher_forcing_ratio",
+    "dev_objective",
+    "dev_bleu4",
+    "seen_bleu4",
+    "dev_gaussian_score",
+    "dev_exact_match",
+    "bleu4",
 )
-"""The report's figure: each panel's title, and the columns of ``metrics.csv`` it may show; the
-first one that any run has is shown."""
+"""The columns of ``metrics.csv`` that have a figure, where any run has them."""
 
+NAMES: Final = {
+    "cross_entropy": "Cross-entropy (nats per word)",
+    "kl": "KL (nats per word)",
+    "kl_weight": "KL weight",
+    "teacher_forcing_ratio": "Teacher forcing ratio",
+    "dev_objective": "Objective, as selection sees it",
+    "bleu4": "BLEU-4, the report's ten pairs",
+    "dev_bleu4": "BLEU-4, dev verbs",
+    "seen_bleu4": "BLEU-4, sample of training verbs",
+    "exact_match": "Exact match, the report's ten pairs",
+    "dev_exact_match": "Exact match, dev verbs",
+    "gaussian_score": "Gaussian score, reported draws",
+    "dev_gaussian_score": "Gaussian score, draws for selection",
+    "gaussian_distinct": "Distinct training rows hit",
+    "active_units": "Active units",
+    "mutual_information": "Mutual information (nats)",
+}
+"""What a column is in words: the same wherever the page names it."""
+
+_IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT: Final = re.compile(r"^export (?=const |let |function |async )", re.MULTILINE)
 _NUMBER_BUDGET: Final = 2_000_000  # in all curves: about 14 MB of text
 _MOST_POINTS, _LEAST_POINTS = 200, 20
 _DETAILED_RUNS: Final = 1000
-_DEV_ROWS: Final = 15
-_SAMPLE_ROWS: Final = 12
+_STUDY_BUDGET: Final = 200_000  # reported values of all trials
 _CELL: Final = 4000  # letters of a text cell: a reason may be a traceback
-_REPORT_ROWS: Final = 1000
-_WORD: Final = 100  # letters of a word that are compared: their number counts squared
-_SPELLINGS: Final = 5
 _SHOWN_AT_FIRST: Final = ("dev_exact_match", "seed", "seconds")
-
-Segment = tuple[str, str]
 
 
 def write(frame: pd.DataFrame, path: results.Paths, *, title: str = "Runs compared") -> None:
@@ -80,7 +95,7 @@ def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
     if frame.empty:
         raise results.ResultsError("the table has no runs: there is nothing to show")
     frame = frame.reset_index(drop=True)
-    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _asset("report.js")
+    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _behaviour()
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (plotly, behaviour))
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
@@ -105,6 +120,24 @@ def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
 
 def _asset(name: str) -> str:
     return files("cvae").joinpath("report_assets", name).read_text(encoding="utf-8")
+
+
+def _behaviour() -> str:
+    """Return the modules of the page as one script: a page on a disk may import nothing.
+
+    Each module comes after those that it imports, in one block: a name defined twice is an error.
+    """
+    texts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        text = _asset(f"{name}.js")
+        for imported in _IMPORT.findall(text):
+            if imported not in texts:
+                add(imported)
+        texts[name] = _EXPORT.sub("", _IMPORT.sub("", text))
+
+    add("main")
+    return '"use strict";\n{\n' + "\n".join(texts.values()) + "}\n"
 
 
 def _digest(script: str) -> str:
@@ -136,23 +169,33 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
     target, target_label = _target(frame)
     detailed = _detailed(frame, target, notes)
     by_run = {row: str(frame["run"].iloc[row]) for row in detailed}
+    found = studies.read(frame)
+    notes += found.notes
     return {
         "title": title,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "labels": list(results.labels(frame)),
         "columns": _columns(frame),
+        "names": {**NAMES, **_objective_names(frame)},
         "varied": results.varied(frame),
         "target": target,
         "targetLabel": target_label,
         "curves": _curves(frame, notes),
-        "conversions": _details(by_run, "conversions.csv", _conversions, notes),
-        "samples": _details(by_run, "samples.csv", _samples, notes),
+        "fine": fine_curves.read(frame),
+        "accuracy": conversion_errors.read(frame.iloc[detailed]),
+        "spaces": {key: space for key, space in found.spaces.items() if key in frame.columns},
+        "studyTrials": _study_trials(found, notes),
+        "runs": _times(frame),
+        "groups": _groups(frame),
+        "conversions": run_details.read(by_run, "conversions.csv", run_details.conversions, notes),
+        "samples": run_details.read(by_run, "samples.csv", run_details.samples, notes),
+        "configurations": run_details.configurations(by_run),
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
-        "tenses": list(TENSES),
+        "tenses": list(run_details.TENSES),
         "notes": notes,
     }
 
@@ -162,6 +205,102 @@ def _target(frame: pd.DataFrame) -> tuple[str, str]:
     if frame["objective"].notna().any() or frame[results.PARETO[0]].isna().all():
         return "objective", "objective"
     return results.PARETO[0], "objective_bleu4 (these runs have a pair as objective)"
+
+
+def _objective_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the names of the objective's parts: BLEU-4 is that of dev verbs or of seen ones."""
+    kinds = {"unseen": "dev verbs", "seen": "sample of training verbs"}
+    bleu4, counted = frame[results.PARETO[0]], "objective.conversions"
+    if counted in frame.columns:
+        named = [kinds[kind] for kind in kinds if (frame[counted] == kind).any()]
+    else:
+        named = [
+            kinds[kind]
+            for kind, metric in (("unseen", "dev_bleu4"), ("seen", "seen_bleu4"))
+            if metric in frame.columns and np.isclose(bleu4, frame[metric]).any()
+        ]
+    which = " or ".join(named) or "as the objective counts it"
+    return {
+        "objective": "Objective",
+        results.PARETO[0]: f"BLEU-4, {which} (objective)",
+        results.PARETO[1]: "Gaussian score, draws for selection (objective)",
+    }
+
+
+def _study_trials(found: studies.Studies, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the trials of the studies, with as many reported values as the page can hold."""
+    numbers = sum(len(trial.values) for trial in found.trials)
+    most = max(2, _STUDY_BUDGET // max(1, len(found.trials)))
+    if numbers > _STUDY_BUDGET:
+        notes.append(f"reported values are thinned to {most} a trial")
+    trials = []
+    for trial in found.trials:
+        steps = np.array(sorted(trial.values))
+        if numbers > _STUDY_BUDGET and len(steps) > most:
+            steps = steps[np.linspace(0, len(steps) - 1, most).round().astype(int)]
+        trials.append(
+            {
+                "row": trial.row,
+                "number": trial.number,
+                "state": trial.state,
+                "started": trial.started,
+                "ended": trial.ended,
+                "worker": trial.worker,
+                "continues": trial.continues,
+                "steps": [int(step) for step in steps],
+                "values": [_short(trial.values[int(step)]) for step in steps],
+            }
+        )
+    return trials
+
+
+def _times(frame: pd.DataFrame) -> list[list[Any]]:
+    """Return for each run when it started, in seconds since 1970, and how long it took."""
+    if "started_at" not in frame.columns:
+        return [[None, None]] * len(frame)
+    started = pd.to_datetime(frame["started_at"], utc=True, errors="coerce")
+    return [
+        [None if pd.isna(start) else start.timestamp(), _plain(seconds)]
+        for start, seconds in zip(started, frame["seconds"], strict=True)
+    ]
+
+
+def _groups(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the configurations with their runs and means, if any has runs of several seeds."""
+    keys = results.varied(frame)
+    measures = [*_measures(frame), "seconds"]
+    measures = [name for name in measures if frame[name].notna().any()]
+    if frame["seed"].nunique() < 2 or not measures:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a note says what is repeated
+            table = results.aggregate(frame, keys, measures)
+    except results.ResultsError:
+        return []
+    names = [f"group {i}" for i in range(len(table))]
+    if keys:
+        places = frame[keys].merge(table[keys].assign(_name=names), on=keys, how="left")["_name"]
+    else:
+        places = pd.Series([names[0]] * len(frame))
+    rows = {name: [int(row) for row in np.flatnonzero(places == name)] for name in names}
+    if all(frame["seed"].iloc[some].nunique() < 2 for some in rows.values()):
+        return []
+    ends = ("mean", "std", "n", "low", "high")
+    return [
+        {
+            "rows": rows[name],
+            "measures": {
+                measure: [_plain(line[f"{measure}_{end}"]) for end in ends] for measure in measures
+            },
+        }
+        for name, (_, line) in zip(names, table.iterrows(), strict=True)
+        if rows[name]
+    ]
+
+
+def _measures(frame: pd.DataFrame) -> list[str]:
+    return ["objective", *results.PARETO, *results.metrics(frame)]
 
 
 def _best(frame: pd.DataFrame, target: str) -> list[int]:
@@ -195,7 +334,16 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return every column of the table with its kind, its values and whether it is shown."""
     parameters, metrics = results.parameters(frame), results.metrics(frame)
     varied = results.varied(frame)
-    order = ["status", "objective", *results.PARETO, *parameters, "seed", *metrics, "seconds"]
+    order = [
+        "status",
+        "reason",
+        "objective",
+        *results.PARETO,
+        *parameters,
+        "seed",
+        *metrics,
+        "seconds",
+    ]
     order += [c for c in frame.columns if c not in order]
     columns = []
     for name in order:
@@ -246,12 +394,8 @@ def _curves(frame: pd.DataFrame, notes: list[str]) -> dict[str, Any]:
     notes += [message + " (curves left out)" for message in list(damage.values())[:5]]
     if len(damage) > 5:
         notes.append(f"and {len(damage) - 5} more damaged metrics.csv")
-    panels = []
-    for title, candidates in PANELS:
-        present = [c for c in candidates if c in table.columns and table[c].notna().any()]
-        if present:
-            shown = title if len(candidates) == 1 else f"{title} ({present[0]})"
-            panels.append({"title": shown, "column": present[0]})
+    present = [c for c in PANELS if c in table.columns and table[c].notna().any()]
+    panels = [{"title": NAMES[column], "column": column} for column in present]
     xs = [c for c in X_COLUMNS if c in table.columns and table[c].notna().any()]
     names = [*xs, *(panel["column"] for panel in panels)]
     runs: dict[str, list[list[float | None]]] = {}
@@ -282,121 +426,13 @@ def _short(value: float) -> float | int | None:
     return float(f"{value:.4g}")
 
 
-# --------------------------------------------------------------------------------------------
-# Conversions and samples
-
-
 def _detailed(frame: pd.DataFrame, target: str, notes: list[str]) -> list[int]:
-    """Return the rows whose conversions and samples go into the page."""
+    """Return the rows whose conversions, samples and configurations go into the page."""
     if len(frame) <= _DETAILED_RUNS:
         return list(range(len(frame)))
     order = frame[target].where(frame["status"] == "complete")
     ranked = order.sort_values(ascending=results.lower_is_better(target), kind="stable")
-    notes.append(f"conversions and samples are those of the best {_DETAILED_RUNS:,} runs")
+    notes.append(
+        f"conversions, samples and configurations are those of the best {_DETAILED_RUNS:,} runs"
+    )
     return [int(row) for row in ranked.index[:_DETAILED_RUNS]]
-
-
-def _details(
-    by_run: Mapping[int, str], name: str, digest: Any, notes: list[str]
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    damaged = []
-    for row, run in by_run.items():
-        path = results.directory_of(run) / name
-        try:
-            text = StringIO(results.read_text(path), newline="")
-            found[str(row)] = digest(csv.DictReader(text, strict=True))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
-            damaged.append(str(path))
-    notes += [f"{path}: is damaged (left out)" for path in damaged[:5]]
-    if len(damaged) > 5:
-        notes.append(f"and {len(damaged) - 5} more damaged {name}")
-    return found
-
-
-def _conversions(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
-    """Return the report's ten conversions and the first wrong ones of the dev set."""
-    kept: list[list[Any]] = []
-    count = wrong = wrong_kept = 0
-    for row in rows:
-        correct = row["correct"].strip().lower() in ("1", "1.0", "true")
-        of_dev = row["split"] != "report"
-        if of_dev:
-            count += 1
-            wrong += not correct
-            if correct or wrong_kept >= _DEV_ROWS:
-                continue
-            wrong_kept += 1
-        elif len(kept) >= _REPORT_ROWS:
-            continue
-        letters: Sequence[Segment] = (
-            [("=", row["prediction"][:_CELL])]
-            if correct
-            else align(row["target"], row["prediction"])
-        )
-        kept.append(
-            [
-                int(of_dev),
-                row["source"][:_CELL],
-                _tense(row["source_tense"]),
-                _tense(row["target_tense"]),
-                row["target"][:_CELL],
-                int(correct),
-                letters,
-            ]
-        )
-    return {"rows": kept, "dev": count, "wrong": wrong}
-
-
-def _tense(text: str) -> str:
-    """Return the tense's name, whether the file has the name or the number."""
-    return TENSES[int(text)] if text in ("0", "1", "2", "3") else text[:_CELL]
-
-
-def align(target: str, prediction: str) -> list[Segment]:
-    """Return the letters of ``prediction`` marked against ``target``, in order.
-
-    Each piece is ``=`` (as in the target), ``x`` (wrong or too much) or ``-`` (missing: letters
-    of the target). Of several accepted targets, separated by ``|`` or ``/``, the most similar
-    one is taken.
-
-    >>> align("splitting", "spliting")
-    [('=', 'split'), ('-', 't'), ('=', 'ing')]
-    >>> align("abandoned", "abandons")
-    [('=', 'abandon'), ('x', 's'), ('-', 'ed')]
-    """
-    prediction = prediction[:_WORD]
-    spellings = target[:_CELL].replace("/", "|").split("|")[:_SPELLINGS]
-    accepted = [word.strip()[:_WORD] for word in spellings]
-    matchers = [
-        difflib.SequenceMatcher(None, word, prediction, autojunk=False) for word in accepted
-    ]
-    nearest = max(range(len(matchers)), key=lambda i: matchers[i].ratio())
-    pieces: list[Segment] = []
-    for kind, a, b, c, d in matchers[nearest].get_opcodes():
-        if kind == "equal":
-            pieces.append(("=", prediction[c:d]))
-            continue
-        if d > c:
-            pieces.append(("x", prediction[c:d]))
-        if b > a:
-            pieces.append(("-", accepted[nearest][a:b]))
-    return pieces
-
-
-def _samples(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
-    """Return the first sampled paradigms, and the shares over all that the run kept."""
-    kept: list[list[Any]] = []
-    count = hits = real = 0
-    for row in rows:
-        in_training, is_real = (
-            row[name].strip().lower() in ("1", "1.0", "true")
-            for name in ("training_row", "real_verb")
-        )
-        count, hits, real = count + 1, hits + in_training, real + is_real
-        if len(kept) < _SAMPLE_ROWS:
-            forms = [row[tense][:_CELL] for tense in TENSES]
-            kept.append([row["draw"][:_CELL], *forms, int(in_training), int(is_real)])
-    return {"rows": kept, "count": count, "training": hits, "real": real}

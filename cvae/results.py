@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,12 @@ LOWER_IS_BETTER: Final = frozenset(
     | {"dev_edit_distance", "dev_nll", "dev_reconstruction", "seconds_train", "seconds_evaluate"}
 )
 """Columns that are sorted smallest first; every other one is sorted largest first."""
+
+COUNTS: Final = frozenset(
+    {"active_units", "distinct_paradigms", "dev_distinct_paradigms"}
+    | {"gaussian_distinct", "gaussian_draws"}
+)
+"""Metrics that are whole numbers."""
 
 PARETO: Final = ("objective_bleu4", "objective_gaussian_score")
 """The two parts of the objective, both to be maximised."""
@@ -333,10 +339,10 @@ def _whole(name: str, value: object) -> int | None:
 
 def _fill_from_hydra(run: _Run) -> None:
     """Read what Hydra wrote before the run began; what cannot be read is left out."""
-    overrides = _yaml(run.path / ".hydra" / "overrides.yaml")
+    overrides = read_yaml(run.path / ".hydra" / "overrides.yaml")
     if isinstance(overrides, list):
         run.overrides = [_clean(override) for override in overrides if isinstance(override, str)]
-    config = _yaml(run.path / ".hydra" / "config.yaml")
+    config = read_yaml(run.path / ".hydra" / "config.yaml")
     if isinstance(config, dict):
         run.config = config
         seed = config.get("seed")
@@ -344,7 +350,8 @@ def _fill_from_hydra(run: _Run) -> None:
             run.seed = seed
 
 
-def _yaml(path: Path) -> object:
+def read_yaml(path: Path) -> object:
+    """Return what a file of Hydra's holds; None where there is none or it cannot be read."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if it was built
     try:
         text = read_text(path)
@@ -470,7 +477,7 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
         [seed if isinstance(seed, int) else None for seed in seeds], dtype="Int64"
     )
     for name, column in metric_columns.items():
-        columns[column] = _floats(run.metrics.get(name) for run in runs)
+        columns[column] = _measured(name, [run.metrics.get(name) for run in runs])
     columns["seconds"] = _floats(run.seconds.get("total") for run in runs)
     columns["seconds_train"] = _floats(run.seconds.get("train") for run in runs)
     columns["seconds_evaluate"] = _floats(run.seconds.get("evaluate") for run in runs)
@@ -511,6 +518,12 @@ def _texts(values: Iterable[str | None]) -> pd.Series[Any]:
 
 def _floats(values: Iterable[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _measured(name: str, values: Sequence[float | None]) -> Any:
+    if name in COUNTS and all(v is None or (v.is_integer() and abs(v) < 2**53) for v in values):
+        return pd.array([None if v is None else int(v) for v in values], dtype="Int64")
+    return _floats(values)
 
 
 def _typed_column(values: Sequence[Value | None]) -> pd.Series[Any]:
@@ -605,6 +618,24 @@ def _choices_for(wanted: object, allowed: Sequence[str]) -> str:
     return f"{hint}{'Choose' if hint else 'choose'} from {', '.join(allowed)}"
 
 
+def compact(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a view of ``frame`` that fits a screen: few columns, short names of the runs.
+
+    The index is ``labels``; the columns are the status, the objective and its parts, every varied
+    key, the seed, ``dev_exact_match``, ``gaussian_distinct`` and the seconds, where there are any.
+    """
+    names = ["status", "objective", *PARETO, *varied(frame), "seed"]
+    names += ["dev_exact_match", "gaussian_distinct", "seconds"]
+    shown = [name for name in dict.fromkeys(names) if name in frame and frame[name].notna().any()]
+    return frame[shown].set_axis(pd.Index(labels(frame), name="run"))
+
+
+def configuration(run: str) -> dict[str, Any]:
+    """Return the resolved configuration of the run in directory ``run``; {} if it is not known."""
+    found = _read_run(directory_of(run))
+    return found.config if found.resolved else {}
+
+
 def _complete(frame: pd.DataFrame) -> pd.DataFrame:
     require_columns(frame, ["status"])
     complete = frame[frame["status"] == "complete"]
@@ -646,42 +677,108 @@ def about_repeats(again: pd.Series[bool]) -> str:
 
 
 # --------------------------------------------------------------------------------------------
-# Curves
+# Curves, conversions and samples
+
+CURVE_FILES: Final = {
+    "evaluations": "metrics.csv",
+    "epochs": "epochs.csv",
+    "losses": "losses.csv",
+}
+"""What a run records over its training, by the grain of the rows."""
+
+Source: TypeAlias = "pd.DataFrame | Paths | Sequence[Paths]"
+"""A table from ``load`` (or some of its rows), a path, or several."""
+
+Damaged = Literal["raise", "warn"]
+"""Whether a damaged file is an error (naming it), or leaves its run out with a warning."""
 
 
-def curves(
-    source: pd.DataFrame | Paths | Sequence[Paths], *, damaged: Literal["raise", "warn"] = "raise"
-) -> pd.DataFrame:
-    """Return the evaluations of every run during training, one row per run and evaluation.
+def curves(source: Source, *, of: str = "evaluations", damaged: Damaged = "raise") -> pd.DataFrame:
+    """Return what every run recorded during training, one row per run and evaluation.
 
-    ``source`` is a table from ``load`` (or some of its rows), a path, or several. Columns:
-    ``run``, ``sweep``, ``trial``, every varied key, then those of ``metrics.csv``. A run that
-    was never evaluated has no rows.
+    ``of`` is the grain: ``evaluations``, ``epochs``, or ``losses`` for means over a few steps.
+    Columns: ``run``, ``sweep``, ``trial``, ``seed``, ``status`` and ``objective`` (the run's, as
+    in ``load``), every varied key, then those of the file. A run without the file has no rows.
 
     Raises:
-        ResultsError: if a ``metrics.csv`` is damaged (naming it), unless ``damaged="warn"``,
-            which leaves that run out with a warning.
+        ResultsError: if a file is damaged, unless ``damaged="warn"``; if ``of`` is none of these.
     """
-    if isinstance(source, pd.DataFrame):
-        frame = source
-    elif isinstance(source, str | os.PathLike):
-        frame = load(source)
-    else:
-        frame = load(*source)
-    require_columns(frame, ["run", "sweep", "trial"])
-    table, damage = read_curves(list(frame["run"]))
+    if of not in CURVE_FILES:
+        raise ResultsError(f"of is {of!r}: {_choices_for(of, list(CURVE_FILES))}")
+    frame = _loaded(source)
+    table, damage = read_curves(list(frame["run"]), CURVE_FILES[of])
+    return _with_runs(frame, table, damage, damaged)
+
+
+def conversions(source: Source, *, damaged: Damaged = "raise") -> pd.DataFrame:
+    """Return every conversion that every run wrote, one row per run and conversion.
+
+    Columns: those of ``curves`` that are of the run, then those of ``conversions.csv``. Only runs
+    that ended have the file.
+
+    Raises:
+        ResultsError: as ``curves``.
+    """
+    numbers = ("correct", "bleu4", "edit_distance", "regular")
+    return _words_of_runs(source, "conversions.csv", numbers, damaged)
+
+
+def samples(source: Source, *, damaged: Damaged = "raise") -> pd.DataFrame:
+    """Return every paradigm that every run generated: as ``conversions``, of ``samples.csv``."""
+    return _words_of_runs(source, "samples.csv", ("draw", "training_row", "real_verb"), damaged)
+
+
+def _loaded(source: Source) -> pd.DataFrame:
+    if not isinstance(source, pd.DataFrame):
+        source = load(source) if isinstance(source, str | os.PathLike) else load(*source)
+    require_columns(source, ["run", "sweep", "trial", "seed", "status", "objective"])
+    return source
+
+
+def _with_runs(
+    frame: pd.DataFrame, table: pd.DataFrame, damage: Mapping[int, str], damaged: Damaged
+) -> pd.DataFrame:
+    """Return ``table`` with the columns of its runs, which ``_row`` names, before its own."""
     for message in damage.values():
         if damaged == "raise":
             raise ResultsError(message)
-        warnings.warn(message, stacklevel=2)
-    keys = ["run", "sweep", "trial"]
+        warnings.warn(message, stacklevel=3)
+    keys = ["run", "sweep", "trial", "seed", "status", "objective"]
     keys += [key for key in varied(frame) if key not in table.columns]
     about = frame[keys].reset_index(drop=True).iloc[table.pop("_row").to_numpy(dtype=int)]
     return pd.concat([about.reset_index(drop=True), table.reset_index(drop=True)], axis=1)
 
 
-def read_curves(runs: Sequence[str]) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Return every ``metrics.csv`` in one table, and what is wrong with those that are damaged.
+def _words_of_runs(
+    source: Source, name: str, numbers: Sequence[str], damaged: Damaged
+) -> pd.DataFrame:
+    frame = _loaded(source)
+    damage: dict[int, str] = {}
+    tables: list[pd.DataFrame] = []
+    for row, run in enumerate(frame["run"]):
+        path = directory_of(run) / name
+        try:
+            # Words stay words: "null" and "nan" are what a model may say.
+            table = pd.read_csv(StringIO(read_text(path)), dtype="str", keep_default_na=False)
+            for column in numbers:
+                table[column] = pd.to_numeric(table[column])
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damage[row] = f"{path}: is damaged: {' '.join(str(error).split()):.100}"
+            continue
+        table["_row"] = row
+        tables.append(table)
+    empty = pd.DataFrame({"_row": pd.Series(dtype="int64")})
+    return _with_runs(
+        frame, pd.concat(tables, ignore_index=True) if tables else empty, damage, damaged
+    )
+
+
+def read_curves(
+    runs: Sequence[str], name: str = CURVE_FILES["evaluations"]
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Return every file ``name`` in one table, and what is wrong with those that are damaged.
 
     The table's column ``_row`` is the position of the run in ``runs``; the dictionary is keyed
     by that position too. A run without the file has neither rows nor damage.
@@ -689,7 +786,7 @@ def read_curves(runs: Sequence[str]) -> tuple[pd.DataFrame, dict[int, str]]:
     by_header: dict[str, list[tuple[int, str]]] = {}
     damage: dict[int, str] = {}
     for row, run in enumerate(runs):
-        path = directory_of(run) / "metrics.csv"
+        path = directory_of(run) / name
         try:
             header, _, body = read_text(path).partition("\n")
         except FileNotFoundError:
@@ -714,7 +811,7 @@ def read_curves(runs: Sequence[str]) -> tuple[pd.DataFrame, dict[int, str]]:
         for row, body in bodies:
             alone = _parse_numbers(header, body)
             if alone is None:
-                damage[row] = f"{Path(runs[row]) / 'metrics.csv'}: is no table of numbers"
+                damage[row] = f"{Path(runs[row]) / name}: is no table of numbers"
             else:
                 alone["_row"] = row
                 tables.append(alone)

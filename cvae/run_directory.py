@@ -38,7 +38,8 @@ except ImportError:  # not on Windows
 
 RESULT: Final = "result.json"
 METRICS: Final = "metrics.csv"
-CURVES: Final = "curves.png"
+LOSSES: Final = "losses.csv"
+CURVES: Final = "curves"  # .png, .pdf, .svg
 WEIGHTS: Final = "weights.safetensors"
 MODEL: Final = "model.json"
 CHECKPOINT: Final = "checkpoint.safetensors"
@@ -205,9 +206,10 @@ class RunDirectory:
             writer.writerow([_cell(row.get(column)) for column in columns])
         write_atomically(self.path / name, text.getvalue().encode())
 
-    def write_curves(self, picture: bytes) -> None:
-        """Write ``curves.png``, a picture that ``figures.curves`` made."""
-        write_atomically(self.path / CURVES, picture)
+    def write_curves(self, pictures: Mapping[str, bytes]) -> None:
+        """Write ``curves.png`` and its like, the pictures that ``run_figure.pictures`` made."""
+        for kind, picture in pictures.items():
+            write_atomically(self.path / f"{CURVES}.{kind}", picture)
 
     # Weights
 

@@ -1,4 +1,4 @@
-"""KL weight and teacher forcing ratio as pure functions of training progress.
+"""KL weight, teacher forcing ratio and learning rates as pure functions of training progress.
 
 Progress is the share of training done, a float in [0, 1]: step ``t`` of ``T`` is ``t / T``. No
 schedule keeps state or counts steps, so a schedule means the same at every batch size and a
@@ -265,6 +265,40 @@ def forcing_inverse_sigmoid(
     Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is ours.
     """
     return max(ratio_min, _logistic(steepness * (half - _checked(progress))))
+
+
+# Learning rates: factors of the peak
+
+
+def learning_rate_factor(schedule: str, progress: float) -> float:
+    """Share of the peak learning rate at a progress in [0, 1].
+
+    ``one_cycle`` rises linearly from 1/25 over the first tenth and falls linearly to 0.
+    Source: Smith and Topin 2018.
+    """
+    if schedule == "constant":
+        return 1.0
+    rise = 0.1
+    if progress < rise:
+        return 0.04 + 0.96 * progress / rise
+    return (1.0 - progress) / (1.0 - rise)
+
+
+def step_lr_factor(epoch: int, *, step_epochs: int, gamma: float) -> float:
+    """StepLR: ``gamma`` once more every ``step_epochs`` epochs (0 for never), at most infinity."""
+    drops = epoch // step_epochs if step_epochs else 0
+    try:
+        return float(gamma**drops)
+    except OverflowError:
+        return math.inf
+
+
+# Phases
+
+
+def share_between(progress: float, *, first: float, last: float) -> float:
+    """Share done of the part of training from progress ``first`` to ``last``; in [0, 1]."""
+    return min(1.0, max(0.0, progress - first) / max(last - first, 1e-9))
 
 
 KL_WEIGHTS: Final[Mapping[str, Callable[..., float]]] = {

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cvae.batches import PairBatch, TrainingRows
 from cvae.coverage import PriorCoverage
+from cvae.loss_curve import LossCurve
 from cvae.losses import kl_penalty, kl_per_unit
 from cvae.model import ConditionalVAE
 from cvae.optimizers import Diverged, Optimizers, OptimizerSettings, Part
@@ -90,6 +91,7 @@ class Trainer:
         self.step = 0
         word_count = len(rows) * rows.lengths.shape[1]
         self.steps_per_epoch = math.ceil(word_count / settings.batch_size)
+        self.loss_curve = LossCurve(self.total_steps, self.steps_per_epoch)
         parts = {
             "encoder": Part(list(model.encoder.parameters()), optimizer.encoder_rate),
             "decoder": Part(list(model.decoder.parameters()), optimizer.decoder_rate),
@@ -142,6 +144,7 @@ class Trainer:
             reconstruction_sum += reconstruction * size
             kl_sum += kl * size
             word_count += size
+            self.loss_curve.add(self.step - 1, reconstruction, kl, size)
         for name, parameter in self.model.named_parameters():
             # The last step may have been the one too far, and no later loss would show it.
             if not bool(torch.isfinite(parameter).all()):
@@ -259,7 +262,8 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= self.coverage.partition.state() | self.optimizers.state()
         # One level has no upper level that says whether it started.
-        counters = {"epoch": self.epoch, "step": self.step, "prior_scaled": False}
+        counters: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "prior_scaled": False}
+        counters["loss_curve"] = self.loss_curve.state()
         if self.upper_level is not None:
             counters |= self.upper_level.state()
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
@@ -277,6 +281,8 @@ class Trainer:
         self.optimizers.load_state(tensors)
         if self.upper_level is not None:
             self.upper_level.load_state(counters)
+        if "loss_curve" in counters:  # a checkpoint of an older version has none
+            self.loss_curve.load_state(counters["loss_curve"])
         self.epoch, self.step = int(counters["epoch"]), int(counters["step"])
 
     def _check_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
@@ -286,6 +292,8 @@ class Trainer:
         self.optimizers.check_state(tensors)
         if self.upper_level is not None:
             self.upper_level.check_state(counters)
+        if "loss_curve" in counters:
+            self.loss_curve.check_state(counters["loss_curve"])
         epoch, step = counters.get("epoch"), counters.get("step")
         if type(epoch) is not int or not 0 <= epoch <= self.settings.epochs:
             raise StateError(f"epoch is {epoch!r:.40}")

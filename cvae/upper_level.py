@@ -25,7 +25,7 @@ from cvae.coverage import CoverageSettings, PriorPartition, row_posteriors
 from cvae.losses import code_nll, kl_per_unit
 from cvae.model import ConditionalVAE, PriorNetwork
 from cvae.optimizers import Part
-from cvae.schedules import Schedule
+from cvae.schedules import Schedule, share_between
 from cvae.state import StateError
 
 GRID_RATE: Final = 30.0
@@ -90,7 +90,7 @@ class UpperLevel:
     def latent_progress(self, progress: float) -> float:
         """Share done of the time in which the latent learns."""
         first, last = self.settings.prior_start, self.settings.partition_start
-        return min(1.0, max(0.0, progress - first) / max(last - first, 1e-9))
+        return share_between(progress, first=first, last=last)
 
     def kl_schedule(self, schedule: Schedule) -> Schedule:
         """A schedule of the KL weight, run through while the latent learns."""

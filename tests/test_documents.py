@@ -31,7 +31,7 @@ WRITTEN = [
 ]
 
 MODULES = {path.stem for path in REPOSITORY.glob("cvae/*.py")}
-FILES_OF_A_RUN = {"config.yaml", "metrics.csv", "model.json", "run.log"}
+FILES_OF_A_RUN = {"config.yaml", "losses.csv", "metrics.csv", "model.json", "run.log"}
 
 # These come with extras.
 PLUGIN_OF_LAUNCHER = {

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -40,7 +41,7 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
 
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {
         "result.json", "metrics.csv", "weights.safetensors", "model.json", "conversions.csv",
-        "samples.csv", "curves.png",
+        "samples.csv", "curves.png", "curves.pdf", "curves.svg", "losses.csv",
     }  # fmt: skip
     assert not list((tmp_path / "run").glob("checkpoint*"))
     result = result_of(tmp_path / "run")
@@ -58,6 +59,14 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     rows = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(rows["epoch"]) == [1, 2]
     assert list(rows["step"]) == [2, 4]  # seven training verbs are 28 words, in batches of 16
+    assert value == rows["dev_objective"].max()
+    losses = pd.read_csv(tmp_path / "run" / "losses.csv")
+    assert list(losses["step"]) == [1, 2, 3, 4]
+    for epoch, row in enumerate(rows.itertuples()):
+        part = losses[2 * epoch : 2 * epoch + 2]
+        # The smaller batch comes first or last.
+        means = [np.average(part["cross_entropy"], weights=w) for w in ([16, 12], [12, 16])]
+        assert any(mean == pytest.approx(row.cross_entropy) for mean in means)
     conversions = pd.read_csv(tmp_path / "run" / "conversions.csv", keep_default_na=False)
     assert list(conversions["split"].value_counts().reindex(["report", "dev"])) == [10, 36]
     share = conversions[conversions["split"] == "dev"]["correct"].mean()
@@ -105,7 +114,10 @@ def test_an_interrupted_run_resumes_to_the_bit(
     whole, resumed = result_of(tmp_path / "whole"), result_of(tmp_path / "broken")
     assert resumed["metrics"] == whole["metrics"]
     assert resumed["objective"] == whole["objective"]
-    for name in ("weights.safetensors", "conversions.csv", "samples.csv"):
+    for name in (
+        *("weights.safetensors", "conversions.csv", "samples.csv"),
+        *("epochs.csv", "losses.csv", "curves.png", "curves.pdf", "curves.svg"),
+    ):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
 
 
@@ -186,6 +198,8 @@ def test_a_pruned_run_says_so(
     result = result_of(tmp_path / "run")
     assert result["status"] == "pruned"
     assert result["trial"] == {"study": "toy", "number": 7}
+    drawn = {path.name for path in (tmp_path / "run").glob("curves.*")}
+    assert drawn == {"curves.png"}  # of many trials hardly one goes into print
     assert len(reports) == 1
     assert result["steps"] == result["metrics"]["step"]
 

@@ -1,118 +1,178 @@
-"""Tests of cvae.figures: a picture for any rows, the same for the same rows."""
+"""Figures for notebooks: what they show is what the tables say."""
 
 from __future__ import annotations
 
 import io
-import math
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from cvae import figures
+from cvae import conversion_errors, figures, results
 
-FULL: dict[str, float | int | None] = {
-    "step": 10,
-    "epoch": 1,
-    "cross_entropy": 20.0,
-    "kl": 3.0,
-    "kl_weight": 0.5,
-    "teacher_forcing_ratio": 0.9,
-    "bleu4": 0.2,
-    "dev_bleu4": 0.1,
-    "gaussian_score": 0.3,
-    "dev_gaussian_score": 0.25,
-}
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+from fabricated_runs import fabricate_run, fabricate_sweep
 
 
-def run_of(length: int) -> list[dict[str, float | int | None]]:
-    return [
-        {**FULL, "epoch": epoch, "cross_entropy": 20.0 / epoch, "dev_bleu4": 1 - 1 / epoch}
-        for epoch in range(1, length + 1)
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    root = tmp_path_factory.mktemp("multirun")
+    fabricate_sweep(root / "search", 16)
+    return results.load(root / "search")
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Two schedules under three seeds, one run failed."""
+    root = tmp_path_factory.mktemp("seeds")
+    for anneal in ("cyclical", "monotonic"):
+        for seed in range(3):
+            status = "failed" if (anneal, seed) == ("monotonic", 2) else "complete"
+            overrides = {"anneal": anneal, "seed": seed, "anneal.ramp": "linear"}
+            fabricate_run(root / f"{anneal}_{seed}", overrides, status=status)
+    return results.load(root)
+
+
+def traces(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.name is not None}
+
+
+def test_history_shows_every_trial_and_the_best_so_far(search: pd.DataFrame) -> None:
+    shown = traces(figures.history(search))
+    for status, count in search["status"].value_counts().items():
+        assert len(shown[status].x) == count
+    best = shown["best so far"]
+    expected = -np.inf
+    for number, value in zip(best.x, best.y, strict=True):
+        (row,) = search[search["trial"] == number].itertuples()
+        if row.status == "complete":
+            expected = max(expected, row.objective)
+        assert value == expected
+    failed = search[search["status"] == "failed"]
+    assert shown["failed"].x.tolist() == failed["trial"].tolist()
+    compared = search[search["status"].isin(["complete", "pruned"])]["objective"]
+    for status in ("failed", "diverged", "interrupted", "unreadable"):
+        assert (shown[status].y < compared.min()).all()
+    assert shown["pruned"].y.tolist() == search[search["status"] == "pruned"]["objective"].tolist()
+    assert "out of memory" in shown["failed"].text[0]
+
+
+def test_the_best_so_far_of_what_should_be_small_falls(search: pd.DataFrame) -> None:
+    best = traces(figures.history(search, "nll"))["best so far"].y
+    best = best[~np.isnan(best)]
+    assert best[-1] == search[search["status"] == "complete"]["nll"].min() < best[0]
+
+
+def test_curves_are_means_over_seeds_with_their_interval(seeds: pd.DataFrame) -> None:
+    figure = figures.curves(seeds, "dev_bleu4")
+    shown = traces(figure)
+    assert set(shown) == {"anneal=cyclical", "anneal=monotonic"}
+    table = results.curves(seeds)
+    own = table[(table["anneal"] == "cyclical") & (table["status"] == "complete")]
+    assert shown["anneal=cyclical"].x.tolist() == sorted(set(own["epoch"]))
+    means = own.groupby("epoch")["dev_bleu4"].mean()
+    assert shown["anneal=cyclical"].y.tolist() == pytest.approx(means.tolist())
+    expected = results.aggregate(own, "epoch", "dev_bleu4").sort_values("epoch")
+    band = next(t for t in figure.data if t.fill == "toself" and t.legendgroup == "anneal=cyclical")
+    high = expected["dev_bleu4_high"].tolist()
+    assert list(band.y[: len(high)]) == pytest.approx(high)
+
+
+def test_schedules_are_drawn_as_they_are(seeds: pd.DataFrame) -> None:
+    runs = seeds.copy()
+    shown = traces(figures.curves(runs, "kl_weight", along="progress"))
+    assert (shown["anneal=cyclical"].y == 0.0).sum() == 4
+    assert shown["anneal=cyclical"].x[[0, -1]].tolist() == [0.0, 1.0]
+    assert len(shown["anneal=monotonic"].x) == 3
+    at_evaluations = traces(figures.curves(runs, "kl_weight", along="step"))
+    assert len(at_evaluations["anneal=cyclical"].x) == 12
+
+
+def test_losses_are_drawn_from_the_finest_file(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "a")
+    assert len(figures.curves(results.load(run), "kl").data[0].x) == 12
+    lines = [f"{i},{i / 100},{i / 4000},1.0,{i}" for i in range(1, 101)]
+    (run / "losses.csv").write_text("\n".join(["step,epoch,progress,cross_entropy,kl", *lines]))
+    (line,) = figures.curves(results.load(run), "kl").data
+    assert line.name == "all runs"
+    assert line.y.tolist() == list(range(1, 101))
+
+
+def test_pareto_importance_and_slices_show_the_tables(search: pd.DataFrame) -> None:
+    front = results.pareto(search)
+    shown = traces(figures.pareto(search))
+    assert shown["Pareto front"].x.tolist() == front["objective_bleu4"].tolist()
+    assert len(shown["complete runs"].x) == (search["status"] == "complete").sum()
+    table = results.importance(search).set_index("parameter")
+    bars = traces(figures.importance(search))["importance"]
+    for parameter, share in zip(bars.y, bars.x, strict=True):
+        assert share == pytest.approx(table["importance"][parameter], nan_ok=True)
+    figure = figures.slices(search, parameters=["optim.encoder_lr", "model.latent_size", "anneal"])
+    axes = [figure.layout[name].type for name in ("xaxis", "xaxis2", "xaxis3")]
+    assert axes == ["log", "linear", "category"]
+    complete = search[search["status"] == "complete"]
+    assert figure.data[0].x.tolist() == complete["optim.encoder_lr"].tolist()
+    assert figure.data[0].y.tolist() == complete["objective"].tolist()
+
+
+def test_tenses_and_lengths_show_accuracy(seeds: pd.DataFrame) -> None:
+    conversions = results.conversions(seeds)
+    (heatmap,) = figures.tenses(conversions).data
+    matrix = conversion_errors.accuracy_by_tense(conversions, "regular")
+    assert np.array(heatmap.z, dtype=float) == pytest.approx(matrix.to_numpy(), nan_ok=True)
+    assert heatmap.y[0] == "simple present"
+    (line,) = figures.lengths(conversions).data
+    by_length = conversion_errors.accuracy_by_length(conversions)
+    assert line.y.tolist() == by_length["accuracy"].tolist()
+
+
+def test_every_figure_becomes_a_page(seeds: pd.DataFrame, tmp_path: Path) -> None:
+    conversions = results.conversions(seeds)
+    made = [
+        *(figures.history(seeds), figures.curves(seeds, "kl"), figures.pareto(seeds)),
+        *(figures.importance(seeds), figures.slices(seeds), figures.tenses(conversions)),
+        figures.lengths(conversions),
     ]
+    for i, figure in enumerate(made):
+        figure.write_html(tmp_path / f"{i}.html", include_plotlyjs=False)
+        assert "Plotly.newPlot" in (tmp_path / f"{i}.html").read_text()
 
 
-def ink(picture: bytes) -> int:
-    """How many pixels are strongly coloured: the curves, and neither text nor grid."""
-    image = Image.open(io.BytesIO(picture)).convert("HSV")
-    saturation = image.getchannel("S").histogram()
-    return sum(saturation[100:])
+def test_names_in_hover_cannot_be_markup(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", status="failed", reason="<img src=x>")
+    shown = traces(figures.history(results.load(tmp_path)))
+    assert "&lt;img" in shown["failed"].text[0] and "<img" not in shown["failed"].text[0]
 
 
-def test_the_picture_is_a_png_of_readable_size() -> None:
-    image = Image.open(io.BytesIO(figures.curves(run_of(20))))
-    assert image.format == "PNG"
-    assert image.width > 1000 and image.height > 500
+def test_the_figure_of_a_run_is_drawn_from_its_directory(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "a", {"anneal.ramp": "linear", "training.epochs": 40})
+    found = figures.training(run, ["png"])
+    assert Image.open(io.BytesIO(found["png"])).width > 1000
+    fabricate_run(tmp_path / "b", {"seed": 1})
+    with pytest.raises(results.ResultsError, match="holds 2 runs; name one"):
+        figures.training(tmp_path)
+    (run / "metrics.csv").write_text("a,b\nx,y\n")
+    with pytest.raises(results.ResultsError, match="no table of numbers"):
+        figures.training(run)
 
 
-def test_the_same_rows_give_the_same_bytes() -> None:
-    assert figures.curves(run_of(5)) == figures.curves(run_of(5))
+def test_what_cannot_be_drawn_is_said(seeds: pd.DataFrame) -> None:
+    with pytest.raises(results.ResultsError, match="no numeric column 'dev_bleu': did you mean"):
+        figures.curves(seeds, "dev_bleu")
+    with pytest.raises(results.ResultsError, match="no key varies"):
+        figures.slices(seeds.iloc[:1], parameters=[])
+    with pytest.raises(results.ResultsError, match="none of the 1 runs is complete"):
+        figures.curves(seeds[seeds["status"] == "failed"], "kl")
 
 
-def test_curves_are_drawn() -> None:
-    assert ink(figures.curves([])) == 0
-    assert 0 < ink(figures.curves([FULL])) < ink(figures.curves(run_of(40)))
-
-
-@pytest.mark.parametrize("name", ["cross_entropy", "kl", "bleu4", "dev_gaussian_score"])
-def test_one_value_alone_shows_as_a_dot(name: str) -> None:
-    rows: list[dict[str, float | int | None]] = [{"epoch": n, name: None} for n in range(1, 100)]
-    rows[50][name] = 0.5
-    assert ink(figures.curves(rows)) > 10
-
-
-def test_what_every_epoch_knows_is_drawn_from_every_epoch() -> None:
-    """A KL weight that is 0 at all evaluations, and cycles between them."""
-    evaluations = [{**FULL, "epoch": epoch, "kl_weight": 0.0} for epoch in (10, 20, 30)]
-    epochs = [{"epoch": epoch, "kl_weight": epoch % 10 / 10} for epoch in range(1, 31)]
-    coarse, fine = figures.curves(evaluations), figures.curves(evaluations, epochs)
-    flat = [{**row, "kl_weight": 0.0} for row in epochs]
-    assert ink(fine) != ink(coarse)
-    assert figures.curves(evaluations, flat) != fine
-    assert figures.curves(evaluations, [{"epoch": 1}]) == coarse
-
-
-@pytest.mark.parametrize("size", [1e-9, 0.00012345, 1.0, 9876.5, 123456.0])
-def test_no_number_is_cut_or_reaches_into_the_next_panel(size: float) -> None:
-    rows = [{**FULL, "epoch": n, "cross_entropy": size / n, "kl": size / n} for n in range(1, 41)]
-    image = Image.open(io.BytesIO(figures.curves(rows))).convert("L")
-    assert image.crop((0, 0, 3, image.height)).getextrema() == (255, 255)
-    margins = figures._MARGINS
-    panel = (margins["right"] - margins["left"]) / (3 + 2 * margins["wspace"])
-    for column in (1, 2):
-        end = margins["left"] + panel * (column + (column - 1) * margins["wspace"])
-        gap = [round(end * image.width) + pixels for pixels in (2, 5)]
-        for row in (0.1, 0.6):  # the rows of panels, without what stands below them
-            box = (gap[0], int(row * image.height), gap[1], int((row + 0.25) * image.height))
-            assert image.crop(box).getextrema() == (255, 255)
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [{}],
-        [{"epoch": None, "kl": 1.0}],
-        [{"epoch": 1}, {"epoch": 2, "kl": 1.0}],
-        [dict.fromkeys(FULL)],
-        [{**FULL, "kl": math.nan, "cross_entropy": math.inf}],
-        [{**FULL, "kl": 0.0, "kl_weight": 0.0}] * 2,
-        [{**FULL, "kl": 1e300}],
-    ],
-)
-def test_any_rows_make_a_picture_without_a_warning(
-    rows: list[dict[str, float | int | None]], recwarn: pytest.WarningsRecorder
-) -> None:
-    assert figures.curves(rows).startswith(b"\x89PNG")
-    assert not recwarn.list
-
-
-def test_neither_importing_nor_drawing_touches_pyplot() -> None:
+def test_importing_it_imports_neither_plotly_nor_matplotlib_nor_torch() -> None:
     program = (
         "import sys; from cvae import figures\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "figures.curves([])\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
+        "assert not {'plotly', 'matplotlib', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -20,8 +20,8 @@ from cvae.optimizers import (
     Optimizers,
     OptimizerSettings,
     Part,
-    learning_rate_factor,
 )
+from cvae.schedules import learning_rate_factor
 from cvae.state import StateError
 
 PATIENT = settings(deadline=None)  # a busy machine is no fault of the code

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cvae import report_page, results
+from cvae import report_page, results, run_details
 from cvae.results import ResultsError
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
@@ -83,6 +83,17 @@ def test_conversions_are_limited_and_counted(tmp_path: Path) -> None:
     dev = written[written["split"] == "dev"]
     assert (found["dev"], found["wrong"]) == (400, (dev["correct"] == 0).sum())
     assert [entry[0] for entry in found["rows"]] == [0] * 10 + [1] * 15
+    shown = {tuple(entry[1:5]) for entry in found["rows"][10:]}
+    wrong = dev[dev["correct"] == 0]
+    assert shown <= set(
+        zip(
+            wrong["source"],
+            wrong["source_tense"],
+            wrong["target_tense"],
+            wrong["target"],
+            strict=True,
+        )
+    )
     for entry, row in zip(found["rows"], written.itertuples(), strict=False):
         assert entry[1:6] == [
             row.source,
@@ -112,7 +123,7 @@ def test_conversions_are_limited_and_counted(tmp_path: Path) -> None:
 def test_letters_are_marked_against_the_nearest_target(
     target: str, prediction: str, pieces: list[tuple[str, str]]
 ) -> None:
-    assert report_page.align(target, prediction) == pieces
+    assert run_details.align(target, prediction) == pieces
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "conversions.csv", "samples.csv"])
@@ -149,7 +160,7 @@ def test_more_than_a_thousand_runs_keep_the_details_of_the_best(
     data = data_of(report_page.render(frame))
     best = results.best(frame, 5).index
     assert sorted(map(int, data["conversions"])) == sorted(best)
-    assert "conversions and samples are those of the best 5 runs" in data["notes"]
+    assert "conversions, samples and configurations are those of the best 5 runs" in data["notes"]
 
 
 def test_a_pair_as_objective_is_explained_by_bleu(tmp_path: Path) -> None:
@@ -168,3 +179,49 @@ def test_refuses_what_is_no_table_of_runs(frame: pd.DataFrame, tmp_path: Path) -
         report_page.render(frame.iloc[:0])
     with pytest.raises(ResultsError, match="cannot be written"):
         report_page.write(frame, tmp_path / "missing" / "page.html")
+
+
+ASSETS = Path(report_page.__file__).parent / "report_assets"
+IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
+DEFINED = re.compile(r"^(export )?(?:const|let|(?:async )?function) (\w+)", re.MULTILINE)
+
+
+def imports_of_scripts() -> dict[str, dict[str, list[str]]]:
+    """For each module of the page what it imports, by module."""
+    found = {}
+    for path in sorted(ASSETS.glob("*.js")):
+        imports = IMPORT.findall(path.read_text(encoding="utf-8"))
+        found[path.stem] = {name: re.findall(r"\w+", names) for names, name in imports}
+    return found
+
+
+def test_each_script_imports_what_it_uses_and_nothing_else() -> None:
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in ASSETS.glob("*.js")}
+    exported = {
+        module: {name for export, name in DEFINED.findall(text) if export}
+        for module, text in texts.items()
+    }
+    for module, imports in imports_of_scripts().items():
+        body = re.sub(r"//[^\n]*", "", IMPORT.sub("", texts[module]))
+        code = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', body)
+        used = set(re.findall(r"(?<![^.]\.)\b\w+", re.sub(r"\b\w+(?=:[^:])", "", code)))
+        for other, names in imports.items():
+            assert set(names) <= exported[other], (module, other)
+            assert set(names) <= used, (module, other)
+        own = {name for _, name in DEFINED.findall(texts[module])}
+        taken = {name for names in imports.values() for name in names}
+        called = set(re.findall(r"(?<![^.]\.)\b(\w+)\(", code))
+        everything = set().union(*exported.values())
+        assert (called & everything) - own - taken == set(), module
+
+
+def test_scripts_are_joined_in_the_order_of_their_imports(frame: pd.DataFrame) -> None:
+    _, _, (_, behaviour) = scripts(report_page.render(frame))
+    assert not re.search(r"^(import|export)\b", behaviour, flags=re.MULTILINE)
+    # The first line of each module says what it is for.
+    places = {
+        path.stem: behaviour.index(path.read_text(encoding="utf-8").split("\n")[0])
+        for path in ASSETS.glob("*.js")
+    }
+    for module, imports in imports_of_scripts().items():
+        assert all(places[other] < places[module] for other in imports), module

@@ -441,6 +441,82 @@ def test_curves_have_one_row_for_each_run_and_evaluation(sweep: Path, frame: pd.
     pd.testing.assert_frame_equal(results.curves([sweep]), curves)
 
 
+def test_curves_say_of_each_run_its_seed_status_and_objective(frame: pd.DataFrame) -> None:
+    curves = results.curves(frame)
+    of_run = frame.set_index("run")
+    for column in ("seed", "status", "objective"):
+        expected = of_run[column].loc[curves["run"]].reset_index(drop=True)
+        pd.testing.assert_series_equal(curves[column], expected, check_index_type=False)
+    # As aggregate wants them: the mean over the complete runs at every step.
+    means = results.aggregate(curves, ["anneal", "step"], "dev_bleu4")
+    complete = curves[curves["status"] == "complete"]
+    expected = complete.groupby(["anneal", "step"])["dev_bleu4"].mean()
+    found = means.set_index(["anneal", "step"])["dev_bleu4_mean"].reindex(expected.index)
+    assert found.tolist() == pytest.approx(expected.tolist())
+
+
+def test_curves_of_epochs_and_of_losses_come_from_their_files(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 1)):
+        run = fabricate_run(tmp_path / name, {"seed": seed})
+        (run / "epochs.csv").write_text(f"epoch,kl\n1,{seed}\n2,7.5\n")
+    (tmp_path / "b" / "losses.csv").write_text("step,kl\n3,0.25\n")
+    epochs = results.curves(tmp_path, of="epochs")
+    assert epochs[["seed", "epoch", "kl"]].to_numpy().tolist() == [
+        [0, 1, 0.0], [0, 2, 7.5], [1, 1, 1.0], [1, 2, 7.5]
+    ]  # fmt: skip
+    assert results.curves(tmp_path, of="losses")[["seed", "kl"]].values.tolist() == [[1, 0.25]]
+    with pytest.raises(ResultsError, match="of is 'epoch': did you mean epochs"):
+        results.curves(tmp_path, of="epoch")
+
+
+def test_conversions_and_samples_are_those_of_the_files_word_by_word(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        fabricate_run(tmp_path / str(seed), {"seed": seed, "model.latent_size": 8 << seed})
+    fabricate_run(tmp_path / "failed", {"seed": 2}, status="failed")
+    path = tmp_path / "0" / "conversions.csv"
+    head, _, rest = path.read_text().partition("\n")
+    path.write_text(f"{head}\ndev,null,past,past,nan,NA,0,0.5,2,1\n{rest}")
+    found = results.conversions(tmp_path)
+    first = found.iloc[0]
+    assert (first["source"], first["target"], first["prediction"]) == ("null", "nan", "NA")
+    assert (first["seed"], first["model.latent_size"], first["status"]) == (0, 8, "complete")
+    assert found.groupby("run").size().tolist() == [51, 50]
+    assert found["correct"].dtype == "int64" and found["bleu4"].dtype == "float64"
+    samples = results.samples(results.load(tmp_path))
+    written = pd.read_csv(tmp_path / "1" / "samples.csv", keep_default_na=False)
+    own = samples[samples["seed"] == 1].reset_index(drop=True)
+    columns = list(written.columns)
+    assert own[columns].to_numpy().tolist() == written.to_numpy().tolist()
+    assert results.conversions(tmp_path / "failed").empty
+
+
+@pytest.mark.parametrize("content", ["source,correct\na,b\n", "a,b\n1\n2,3,4\n", "\0", ""])
+def test_damaged_conversions_are_named(tmp_path: Path, content: str) -> None:
+    (fabricate_run(tmp_path / "a") / "conversions.csv").write_text(content)
+    fabricate_run(tmp_path / "b", {"seed": 1})
+    with pytest.raises(ResultsError, match="a/conversions.csv: is damaged: "):
+        results.conversions(tmp_path)
+    with pytest.warns(UserWarning, match="a/conversions.csv: is damaged: "):
+        found = results.conversions(tmp_path, damaged="warn")
+    assert {Path(run).name for run in found["run"]} == {"b"}
+
+
+def test_the_compact_view_has_few_columns_and_every_run(frame: pd.DataFrame) -> None:
+    view = results.compact(frame)
+    assert list(view.index) == list(results.labels(frame))
+    assert list(view.columns[:4]) == ["status", "objective", *results.PARETO]
+    assert set(results.varied(frame)) <= set(view.columns) and "seed" in view
+    assert len(view.columns) <= 8 + len(results.varied(frame))
+    assert view["objective"].tolist() == pytest.approx(frame["objective"].tolist(), nan_ok=True)
+
+
+def test_the_configuration_of_a_run_is_the_resolved_one(tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "a", {"model.latent_size": 8})
+    assert results.configuration(str(run))["model"]["latent_size"] == 8
+    killed = fabricate_run(tmp_path / "b", status="interrupted")
+    assert results.configuration(str(killed)) == results.configuration("missing") == {}
+
+
 def test_curves_of_some_rows_keep_to_them(frame: pd.DataFrame) -> None:
     curves = results.curves(frame.iloc[[6, 2]])
     assert list(curves["trial"].unique()) == [6, 2]

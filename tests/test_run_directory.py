@@ -333,8 +333,9 @@ def test_a_table_without_rows_has_the_columns_given(run: RunDirectory) -> None:
 
 
 def test_the_picture_is_written(run: RunDirectory) -> None:
-    run.write_curves(b"picture")
+    run.write_curves({"png": b"picture", "pdf": b"page"})
     assert (run.path / "curves.png").read_bytes() == b"picture"
+    assert (run.path / "curves.pdf").read_bytes() == b"page"
 
 
 # --- Weights -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import itertools
+import json
 import math
 from typing import Any
 
@@ -33,7 +34,8 @@ from cvae.alphabet import decode
 from cvae.batches import PairBatch, TrainingRows
 from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, build_model
-from cvae.optimizers import Diverged, OptimizerSettings, learning_rate_factor
+from cvae.optimizers import Diverged, OptimizerSettings
+from cvae.schedules import learning_rate_factor
 from cvae.state import StateError
 from cvae.training import Trainer, TrainingSettings
 
@@ -320,7 +322,10 @@ def test_the_state_is_made_of_tensors_and_plain_counters() -> None:
     trainer.train_epoch()
     tensors, counters = trainer.state()
     assert all(isinstance(value, Tensor) for value in tensors.values())
+    curve = counters.pop("loss_curve")
     assert counters == {"epoch": 1, "step": 3, "prior_scaled": True}
+    assert json.loads(json.dumps(curve)) == curve
+    assert [row["step"] for row in trainer.loss_curve.rows()] == [1, 2, 3]
     assert {name.split(".")[0] for name in tensors} == {"model", "optimizer", "partition"}
 
 
@@ -336,6 +341,7 @@ FAULTS: dict[str, Any] = {
     "epoch is 1.0": {"epoch": 1.0},
     "step is 4 after 1 epochs": {"step": 4},
     "step is None": {"step": None},
+    "a loss curve of texts": {"loss_curve": {"closed": [], "step": 3, "sums": ["a", "b", "c"]}},
 }
 
 

@@ -8,10 +8,12 @@ comparisons computed from them have a known answer.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +308,80 @@ def _write_samples(path: Path, chance: random.Random, gaussian: float) -> None:
             forms[3] = _spoil(forms[3], chance)
         rows.append([draw, *forms, real, real])
     _write_rows(path, ["draw", *TENSES, "training_row", "real_verb"], rows)
+
+
+def fabricate_study(sweep: Path) -> Path:
+    """Write the ``study.db`` of a search that ``fabricate_sweep`` has made, by Optuna itself.
+
+    Two workers take trials in turn, each trial reports its objective five times, and trial 13 goes
+    on with trial 9, which was interrupted.
+    """
+    import optuna
+    from optuna.distributions import CategoricalDistribution as Choice
+    from optuna.trial import TrialState, create_trial
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = sweep / "study.db"
+    interval: Any
+    if hasattr(optuna.distributions, "FloatDistribution"):
+        interval = optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)
+        whole: Any = optuna.distributions.IntDistribution(1, 8)
+    else:
+        interval = optuna.distributions.LogUniformDistribution(1e-4, 1e-1)
+        whole = optuna.distributions.IntUniformDistribution(1, 8)
+    spaces = {
+        "anneal": Choice(["cyclical", "monotonic"]),
+        "model.latent_size": Choice([8, 16, 32, 64]),
+        "optim.encoder_lr": interval,
+        "model.two_level": Choice([True, False]),
+        "seed": Choice([0, 1, 2]),
+        "anneal.cycle_count": whole,
+    }
+    states = {
+        "complete": TrialState.COMPLETE,
+        "pruned": TrialState.PRUNED,
+        "diverged": TrialState.COMPLETE,
+    }
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    study = optuna.create_study(study_name=sweep.name, storage=storage, direction="maximize")
+    began = datetime(2026, 1, 2, 3, 0, 0)
+    free = [began, began]
+    for directory in sorted(sweep.glob("trial_*")):
+        number = int(directory.name[-5:])
+        config = json.loads((directory / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        given = (directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")
+        try:
+            result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            result = {}
+        values = {
+            key: config["anneal"]["name"]
+            if key == "anneal"
+            else functools.reduce(lambda node, part: node[part], key.split("."), config)
+            for key in spaces
+            if f"- {key}=" in given
+        }
+        worker = number % 2
+        seconds = result.get("seconds", {}).get("total", 20.0)
+        owner = {"host": "node", "pid": 100 + worker}
+        about = {"directory": directory.name, "owner": owner}
+        if number == 13:
+            about["retry_of"] = 9
+        state = states.get(result.get("status"), TrialState.FAIL)
+        score = (result.get("objective") or {}).get("value") or 0.0
+        reported = 5 if state == TrialState.COMPLETE else 3
+        trial = create_trial(
+            state=state,
+            value=score if state == TrialState.COMPLETE else None,
+            params=values,
+            distributions={key: spaces[key] for key in values},
+            user_attrs=about,
+            intermediate_values={
+                800 * (i + 1): score * (1 - math.exp(-(i + 1))) for i in range(reported)
+            },
+        )
+        trial.datetime_start = free[worker]
+        trial.datetime_complete = free[worker] + timedelta(seconds=seconds)
+        free[worker] += timedelta(seconds=seconds + 1)
+        study.add_trial(trial)
+    return path

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cvae import report_page, results
+from cvae import report_page, results, run_details
 
 sys.path.insert(0, str(Path(__file__).parent))
 import webdriver
@@ -99,7 +99,7 @@ def test_opens_from_disk_and_asks_the_network_for_nothing(opened: Any, page: Pat
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} <= {page.as_uri()}
     assert opened.texts("#summary")[0].startswith("60 trials: 50 complete, 2 pruned, 2 diverged")
     figures = opened.run("return document.querySelectorAll('.js-plotly-plot .main-svg').length")
-    assert figures >= 6 + 1 + 1 + 5 + 1
+    assert figures >= 8 + 1 + 1 + 1 + 5 + 1 + 1 + 1 + 1
 
 
 def test_starts_with_the_best_trials_selected(opened: Any, frame: pd.DataFrame) -> None:
@@ -193,22 +193,24 @@ def test_selecting_changes_curves_conversions_and_samples(opened: Any, frame: pd
 
     written = pd.read_csv(Path(wrong.run) / "conversions.csv", keep_default_na=False)
     kept = [*written[written["split"] == "report"].itertuples()]
-    kept += written.query("split == 'dev' and correct == 0").head(15).itertuples()
+    kept += written.query("split == 'dev' and correct == 0").itertuples()
     found = opened.run(
-        "return [...document.querySelectorAll('#conversions tbody tr')].map((row) => {"
+        "return [...document.querySelectorAll('#conversions tbody tr')]"
+        ".filter((row) => row.querySelector('.yes, .no')).map((row) => {"
         "  const word = row.cells[4].firstChild;"
         "  const said = [...word.childNodes].filter((n) => n.className !== 'missing');"
         "  return [row.cells[1].textContent, row.cells[3].textContent,"
         "    said.map((n) => n.textContent).join(''),"
         "    row.querySelectorAll('.wrong, .missing').length > 0]; })"
     )
-    assert found == [
-        [row.source, row.target, row.prediction, row.prediction != row.target] for row in kept
-    ]
+    expected = [[row.source, row.target, row.prediction, not row.correct] for row in kept]
+    assert found[:10] == expected[:10]
+    assert len(kept) <= 10 + run_details.DEV_ROWS
+    assert sorted(found[10:]) == sorted(expected[10:])
     assert any(marked for *_, marked in found)
     samples = pd.read_csv(Path(wrong.run) / "samples.csv")
     assert opened.texts("#samples tbody tr:first-child .word") == [
-        *samples.loc[0, list(report_page.TENSES)]
+        *samples.loc[0, list(run_details.TENSES)]
     ]
 
     opened.click('[data-chip="0"] button')  # a chip shows its trial without unselecting
@@ -225,6 +227,28 @@ def test_curves_over_another_axis(opened: Any) -> None:
     settle(opened)
     last = opened.run("return document.querySelector('[data-curve=kl]').data[0].x.at(-1)")
     assert last == 1
+
+
+def test_cycles_between_two_evaluations_are_drawn(browser: Any, tmp_path: Path) -> None:
+    run = fabricate_run(tmp_path / "run", {"anneal.ramp": "linear"}, evaluations=2)
+    losses = "".join(f"\n{i},{i / 100},{i / 4000},1.0,{i % 7}" for i in range(40, 4001, 40))
+    (run / "losses.csv").write_text(f"step,epoch,progress,cross_entropy,kl{losses}")
+    report_page.write(results.load(run), tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    curve_names(browser)  # waits
+    lines = {
+        column: browser.run(
+            f"const [line] = document.querySelector('[data-curve={column}]').data;"
+            "return [Array.from(line.x), Array.from(line.y)];"
+        )
+        for column in ("kl_weight", "kl", "bleu4")
+    }
+    steps, weights = lines["kl_weight"]
+    starts = [step for step, weight in zip(steps, weights, strict=True) if weight == 0.0]
+    assert starts == pytest.approx([0, 1000, 2000, 3000], abs=1)
+    assert (steps[-1], weights[-1]) == (4000, pytest.approx(0.1))
+    assert lines["kl"] == [list(range(40, 4001, 40)), [i % 7 for i in range(40, 4001, 40)]]
+    assert lines["bleu4"][0] == [2000, 4000]
 
 
 def test_a_failed_trial_says_why_and_has_no_curves(opened: Any) -> None:
@@ -268,11 +292,23 @@ def test_a_box_on_an_axis_keeps_the_lines_through_it(opened: Any, frame: pd.Data
         "return [box.x + full.xaxis._offset + full.xaxis.d2p(at), y(1.06), y(0.8)]"
     )
     opened.drag([(x - 20, top), (x, bottom - 5), (x + 20, bottom)])
-    opened.wait("return window.report.state.brushes.length === 1")
+    opened.wait("return window.report.state.brushes.size === 1")
     expected = frame[frame["anneal"] == "monotonic"]
     assert opened.texts("#brush-note") == [f"{len(expected)} of 60 trials pass the brush."]
     assert set(shown_trials(opened)) == set(expected["trial"])
-    opened.click("#clear-brush")
+    # The brush is drawn on its axis, named at the table, and can be taken away there.
+    settle(opened)
+    boxes = opened.run(
+        "return document.querySelector('#parallel-plot').layout.shapes"
+        ".filter((s) => s.type === 'rect').map((s) => (s.x0 + s.x1) / 2)"
+    )
+    axes = opened.run(
+        "return document.querySelector('#parallel-plot').layout.annotations"
+        ".filter((a) => a.text === 'anneal').map((a) => a.x)"
+    )
+    assert boxes == pytest.approx(axes)
+    assert opened.texts("[data-brush]") == ["brush anneal: monotonic ×"]
+    opened.click("[data-brush]")
     assert opened.texts("#position") == ["1–50 of 60 trials"]
 
 
@@ -370,7 +406,11 @@ def test_a_single_failed_run_makes_a_page_that_says_so(browser: Any, tmp_path: P
     browser.open(page)
     settle(browser)
     assert "ValueError: no data" in browser.texts("#trial-body dd")
-    assert "No complete trial has both scores." in browser.texts("#pareto p")
+    # What compares trials, and figures without a line, are not there at all.
+    assert browser.texts("nav a") == ["Trials", "Selected trial"]
+    assert browser.run("return document.querySelectorAll('.js-plotly-plot').length") == 0
+    assert browser.texts("#summary")[0].startswith("1 trial: 1 failed.")
+    assert browser.texts("#table .reason") == ["ValueError: no data"]
     assert [entry for entry in browser.log() if entry["level"] == "SEVERE"] == []
 
 

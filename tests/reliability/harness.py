@@ -92,7 +92,7 @@ def numbers(run: Path) -> dict[str, Any]:
     found["metrics.csv"] = pd.read_csv(run / "metrics.csv").drop(columns="seconds").to_csv()
     for name in (
         *("weights.safetensors", "model.json"),
-        *("epochs.csv", "conversions.csv", "samples.csv"),
+        *("epochs.csv", "losses.csv", "conversions.csv", "samples.csv"),
     ):
         found[name] = (run / name).read_bytes()
     return found

@@ -1,0 +1,66 @@
+// The course of a search: each trial's objective in the order of the trials, and the best so far.
+import { columns, data, inWords, status, target } from "./data.js";
+import { config, css, hasRoom, layout } from "./figures.js";
+import { clickable, points } from "./points.js";
+import { axisRange, clamp, span } from "./scales.js";
+import { trials } from "./state.js";
+import { plain } from "./text.js";
+
+const numbers = columns.get("trial").values;
+const isOneSearch = new Set(columns.get("sweep").values).size === 1
+  && numbers.every((number) => number !== null) && new Set(numbers).size === numbers.length;
+
+// Trials of several searches, or runs without numbers, come in the order in which they started.
+const places = (() => {
+  if (isOneSearch) return numbers;
+  const started = (row) => data.runs[row][0] ?? Infinity;
+  const order = numbers.map((_, row) => row).sort((a, b) => started(a) - started(b) || a - b);
+  const found = [];
+  order.forEach((row, i) => { found[row] = i + 1; });
+  return found;
+})();
+
+const continued = new Map(data.studyTrials.filter((trial) => trial.continues !== null)
+  .map((trial) => [trial.row, trial.continues]));
+
+export function bestSoFar(rows) {
+  const better = columns.get(data.target).lower ? (a, b) => a < b : (a, b) => a > b;
+  const [x, y, best] = [[], [], []];
+  for (const row of [...rows].sort((a, b) => places[a] - places[b])) {
+    if (status[row] !== "complete" || target[row] === null) continue;
+    if (y.length && !better(target[row], y[y.length - 1])) continue;
+    x.push(places[row]);
+    y.push(target[row]);
+    best.push(row);
+  }
+  return { x, y, best };
+}
+
+export function drawHistory(node) {
+  const range = span(data.target);
+  const rows = trials.passing;
+  const traces = points(rows, (row) => places[row], (row) => clamp(target[row], range));
+  const { x, y, best } = bestSoFar(rows);
+  const last = rows.reduce((a, row) => Math.max(a, places[row]), 0);
+  if (x.length) {
+    traces.unshift({ type: "scatter", mode: "lines", name: "best so far", hoverinfo: "skip",
+      x: [...x, last], y: [...y, y[y.length - 1]], customdata: [...best, best[best.length - 1]],
+      line: { shape: "hv", color: css("--accent"), width: 2 } });
+  }
+  const again = rows.filter((row) => continued.has(row));
+  if (again.length) {
+    traces.push({ type: "scatter", mode: "markers", name: "continues another trial",
+      x: again.map((row) => places[row]), y: again.map((row) => clamp(target[row], range)),
+      customdata: again, hoverinfo: "text",
+      text: again.map((row) => `${plain(data.labels[row])} continues trial ${continued.get(row)}`),
+      marker: { symbol: "circle-open", size: 14, color: css("--ink"), line: { width: 1.3 } } });
+  }
+  return Plotly.react(node, traces, layout({
+    margin: { l: 56, r: 20, t: 36, b: 48 }, showlegend: hasRoom(node),
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
+    xaxis: { title: { text: isOneSearch ? "trial" : "run, in the order of their starts" },
+      type: "linear", zeroline: false },
+    yaxis: { title: { text: plain(inWords(data.target)) }, type: "linear", range: axisRange(range),
+      zeroline: false },
+  }), config).then(() => clickable(node));
+}
