@@ -233,6 +233,7 @@ def test_cuda_without_a_card_is_refused(words: list[str], tmp_path: Path) -> Non
         experiment.run(compose(*words, "device=cuda"), tmp_path / "run", [])
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("model", ["default", "single", "report"])
 def test_a_run_on_cuda_learns_what_it_learns_on_the_cpu(

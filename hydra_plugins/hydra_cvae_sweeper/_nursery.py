@@ -33,6 +33,9 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+# CUDA that a process has started cannot be used in those it forks. Asked whether there is a device,
+# torch starts it, unless this tells it to ask the driver's management library.
+_CUDA_CHECK = ("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 
 class NurseryDied(RuntimeError):
@@ -182,6 +185,7 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
             signal.signal(signum, signal.SIG_IGN)
         if threads:
             os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+        os.environ.setdefault(*_CUDA_CHECK)
         for text in _preload(preload):
             connection.send(("warning", text))
         # What is imported stays: a job's collector need not walk through it again, which takes
