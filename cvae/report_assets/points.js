@@ -19,7 +19,14 @@ export function statusColour(name) {
   return name === "pruned" || name === "interrupted" ? css("--warn") : css("--bad");
 }
 
+const described = new Map(); // it is asked for at every point of every figure
+
 export function describe(row) {
+  if (!described.has(row)) described.set(row, description(row));
+  return described.get(row);
+}
+
+function description(row) {
   const lines = [`<b>${plain(data.labels[row])}</b> ${plain(status[row])}`];
   const reason = columns.get("reason").values[row];
   if (reason) lines.push(plain(cut(reason, 60)));
