@@ -331,7 +331,14 @@ class RunDirectory:
 
     def clear_checkpoint(self) -> None:
         """Remove the checkpoint if there is one."""
-        path = self.path / CHECKPOINT
+        self._remove(CHECKPOINT)
+
+    def clear_result(self) -> None:
+        """Remove ``result.json`` if there is one: the run goes on."""
+        self._remove(RESULT)
+
+    def _remove(self, name: str) -> None:
+        path = self.path / name
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

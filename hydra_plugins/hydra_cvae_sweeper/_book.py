@@ -6,6 +6,9 @@ be between them.
 
 A trial that was interrupted stays in the study as failed, with `interrupted` set, and does not
 count towards the total. Its parameters wait in the queue under a new number, linked by `retry_of`.
+
+Before a new point is taken, a trial that stopped at a rung and is now among its best is continued
+(`_halving`); after the last point, the best trials are repeated (`_confirm`).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from . import _confirm, _halving
 from ._errors import SweepError
 from ._files import located, write_unfinished
 from ._nursery import Outcome
@@ -65,6 +69,8 @@ class Book:
         limits: Limits,
         grid: Grid | None,
         sweep_dir: str,
+        halving: _halving.Halving | None = None,
+        confirmation: _confirm.Confirmation | None = None,
     ) -> None:
         self.study = study
         self._storage = storage
@@ -72,6 +78,8 @@ class Book:
         self._me = me._replace(database=storage.file)
         self._limits = limits
         self.grid = grid
+        self.halving = halving
+        self._confirmation = confirmation
         self._live: set[int] = set()
         self._broken: set[int] = set()  # claimed here and not signed
         self._pulse = _Pulse(limits.silence)
@@ -96,10 +104,12 @@ class Book:
         """
         with self._storage.lock(self.study.study_name):
             trials = self._recovered()
-            if not new and not any(trial.state == TrialState.WAITING for trial in trials):
+            if self._queue_followup(trials, new=new):
+                trials = self.trials()
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            if not new and not waiting:
                 return None
-            running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if count_finished(trials) + running >= self.total:
+            if not any(_is_followup(trial) for trial in waiting) and self._is_full(trials):
                 return None
             if self.grid is not None and not self._queue_point(self.grid, trials):
                 return None
@@ -113,6 +123,14 @@ class Book:
                 raise
         self._live.add(trial.number)
         return self._new_claim(trial)
+
+    def has_followups(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether a study with all its trials goes on: some are to be continued or repeated."""
+        if any(_confirm.is_repeat(trial) and not trial.state.is_finished() for trial in trials):
+            return True
+        if self.halving and any(self.halving.promotable(trials, is_last=True)):
+            return True
+        return self._confirmation is not None and self._confirmation.missing(trials) is not None
 
     def queue(self, params: dict[str, Any]) -> None:
         """Have a point run next."""
@@ -128,7 +146,7 @@ class Book:
     def retry_failed(self) -> int:
         """Queue the failed trials again; they stay, and no longer count. Returns how many."""
         with self._storage.lock(self.study.study_name):
-            failed = [t for t in counted(self._recovered()) if t.state == TrialState.FAIL]
+            failed = [t for t in latest(self._recovered()) if t.state == TrialState.FAIL]
             for trial in failed:
                 self._queue_once(trial, retries=0)
                 self._leave_repeated(trial, trial.user_attrs.get("reason", "failed"))
@@ -141,7 +159,11 @@ class Book:
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within: sample a trial's keys against one view of the study; only for that."""
-        return self._storage.snapshot(self.study._storage)
+        hidden: set[int] = set()
+        if self.halving is not None or self._confirmation is not None:
+            trials = self.trials()
+            hidden = _halving.hidden_from_samplers(trials) | _confirm.hidden_from_samplers(trials)
+        return self._storage.snapshot(self.study._storage, hidden)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
         """Store where the trial runs and with which overrides, for whoever reads the study."""
@@ -177,8 +199,46 @@ class Book:
         self.study.set_user_attr(_HEARTBEAT + self._me.worker, self._pulse.own)
 
     def _new_claim(self, trial: optuna.trial.Trial) -> Claim:
-        resume_from = list(trial.user_attrs.get("resume_from", []))
-        return Claim(trial, trial.number, trial._trial_id, resume_from, time.monotonic())
+        attributes = trial.user_attrs
+        return Claim(
+            trial,
+            trial.number,
+            trial._trial_id,
+            list(attributes.get("resume_from", [])),
+            time.monotonic(),
+            attributes.get("directory", ""),
+            attributes.get("overrides", ()),
+        )
+
+    def _is_full(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether no further point may be taken."""
+        return count_finished(trials) + len(_running(trials)) >= self.total
+
+    def _queue_followup(self, trials: Sequence[FrozenTrial], *, new: bool) -> bool:
+        """Queue what goes before the next point, or after the last one; whether there was any."""
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return False
+        is_over = not _running(trials) and (not new or self._is_full(trials))
+        if self.halving is not None:
+            promotable = list(self.halving.promotable(trials, is_last=is_over))
+            for trial in promotable:
+                if self._may_continue(trial):
+                    self._queue(known_params(trial), _halving.continuation(trial))
+                    return True
+            is_over = is_over and not promotable
+        missing = self._confirmation.missing(trials) if self._confirmation and is_over else None
+        if missing is not None:
+            self._queue(known_params(missing[0]), missing[1])
+        return missing is not None
+
+    def _may_continue(self, trial: FrozenTrial) -> bool:
+        """Whether its checkpoint can be here, or nobody is left who has it."""
+        owner = trial.user_attrs["owner"]
+        return (
+            os.path.isdir(self.locate(trial.user_attrs["directory"]))
+            or owner["worker"] == self._me.worker
+            or self._is_gone(owner)
+        )
 
     def _recovered(self) -> list[FrozenTrial]:
         """All trials, once those of dead workers have been given back."""
@@ -200,6 +260,10 @@ class Book:
             return trial.number in self._broken or silent
         if owner["worker"] == self._me.worker:
             return True  # a claim that broke off half-way
+        return self._is_gone(owner)
+
+    def _is_gone(self, owner: dict[str, Any]) -> bool:
+        """Whether another worker, of this machine or not, is dead."""
         dead = is_dead(owner, self._me)
         if dead is None:
             beats = self.study.user_attrs.get(_HEARTBEAT + owner["worker"])
@@ -251,6 +315,8 @@ class Book:
         self._queue(
             known_params(trial),
             {
+                **_halving.carried(trial),
+                **_confirm.carried(trial),
                 "retry_of": trial.number,
                 "retries": retries,
                 "resume_from": ([directory] if directory else []) + former,
@@ -318,21 +384,35 @@ def known_params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that count: not those run under another number, nor those that repeat one."""
-    repeated = {trial.user_attrs.get("retry_of") for trial in trials}
+def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """One trial for each that was begun: the last, where it goes on under another number."""
+    gone = {trial.user_attrs.get("retry_of") for trial in trials}
+    gone |= {trial.user_attrs.get(_halving.CONTINUES) for trial in trials}
     return [
         trial
         for trial in trials
-        if trial.number not in repeated
+        if trial.number not in gone
         and not trial.user_attrs.get("interrupted")
         and "repeat_of" not in trial.user_attrs
     ]
 
 
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that count towards the total: not those that repeat one."""
+    return [trial for trial in latest(trials) if not _confirm.is_repeat(trial)]
+
+
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
     """The number of finished trials that count."""
     return sum(trial.state.is_finished() for trial in counted(trials))
+
+
+def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state == TrialState.RUNNING and not _confirm.is_repeat(t)]
+
+
+def _is_followup(trial: FrozenTrial) -> bool:
+    return _confirm.is_repeat(trial) or _halving.CONTINUES in trial.user_attrs
 
 
 def judge(outcome: Outcome, objectives: int) -> tuple[TrialState, list[float] | None, str]:

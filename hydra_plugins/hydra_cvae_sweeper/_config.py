@@ -63,6 +63,31 @@ class ParallelTPEConf:
 
 
 @dataclass
+class HalvingConf:
+    """Successive halving of a trial that reports at its rungs and resumes from a checkpoint."""
+
+    # Shares of training at which trials are compared, ascending; none: no halving.
+    rungs: list[float] = field(default_factory=list)
+
+    # Of the trials that reach a rung one of so many goes on.
+    reduction_factor: float = 3.0
+
+
+@dataclass
+class ConfirmConf:
+    """Repeats of the best trials, once the search is over."""
+
+    # Trials that are repeated; 0: none.
+    best: int = 0
+
+    # Further runs of each, with the seed that its trial had plus 1, 2, ...
+    seeds: int = 2
+
+    # Where the seed stands in the application's config.
+    key: str = "seed"
+
+
+@dataclass
 class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     """The stock plugin's keys, with other defaults, and what the stock plugin lacks."""
 
@@ -102,6 +127,13 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
 
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
+
+    # At which shares of training a trial stops unless it is among the best there, to go on from its
+    # checkpoint if it comes to be. Off for grids and for several directions.
+    halving: HalvingConf | None = field(default_factory=HalvingConf)
+
+    # How the winner is chosen by a mean over seeds. Off for grids and for several directions.
+    confirm: ConfirmConf | None = field(default_factory=ConfirmConf)
 
     # So many failures one after the other stop the sweep; 0: never.
     max_consecutive_failures: int = 5

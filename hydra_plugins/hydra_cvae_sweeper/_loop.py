@@ -43,8 +43,11 @@ from ._book import (
     unused_directory,
 )
 from ._command import shell_word, single_run
+from ._confirm import Confirmation, check_confirm, confirmed, is_repeat
 from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
+from ._halving import PAUSED, read_halving
+from ._halving import VARIABLE as HALVING_VARIABLE
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
@@ -155,6 +158,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, self.grid is not None)
         self.has_own_names = self._has_own_names()
         self._check_composition()
+        self.confirmation = self._read_confirmation()
+        least = 1 if self.confirmation is None else self.confirmation.best
+        halving = read_halving(self.settings["halving"], least, self._sign())
+        ranked = self._is_ranked() and self.study_storage.persistent
+        self.halving = halving if ranked else None
         self.notes += [(logging.WARNING, text) for text in self._ignored()]
 
     def _prepare(self) -> None:
@@ -166,7 +174,14 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             total, int(self.settings["max_retries"]), float(self.settings["heartbeat_timeout"])
         )
         self.book = Book(
-            study, self.study_storage, this_process(), limits, self.grid, self.directory
+            study,
+            self.study_storage,
+            this_process(),
+            limits,
+            self.grid,
+            self.directory,
+            self.halving,
+            self.confirmation,
         )
         path = Path(self.directory, "optimization_results.yaml")
         self.results = ResultsFile(path, study)
@@ -192,10 +207,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             for key, instead in _WITHOUT_EFFECT.items()
             if text.startswith(key)
         ]
-        of_pruner = ("hydra/sweeper/pruner=", "hydra.sweeper.pruner.")
+        of_ranks = (
+            *("hydra/sweeper/pruner=", "hydra.sweeper.pruner."),
+            *("hydra.sweeper.halving", "hydra.sweeper.confirm"),
+        )
         without = {
-            "a grid": (*of_pruner, "hydra.sweeper.seed=") if self.grid is not None else (),
-            "several directions": of_pruner if len(self.directions) > 1 else (),
+            "a grid": (*of_ranks, "hydra.sweeper.seed=") if self.grid is not None else (),
+            "several directions": of_ranks if len(self.directions) > 1 else (),
         }
         lines += [
             f"{text.partition('=')[0]} has no effect on a sweep with {what}"
@@ -203,9 +221,38 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             for what, keys in without.items()
             if text.startswith(keys)
         ]
-        if not (self.study_storage.persistent or self._is_pruning_off()):
+        prunes = bool(self.settings["halving"] and self.settings["halving"]["rungs"])
+        prunes |= not self._is_pruning_off()
+        if prunes and not self.study_storage.persistent:
             lines.append("no trial is pruned: that needs hydra.sweeper.storage")
+        confirm = self.settings["confirm"]
+        if self._is_ranked() and confirm and confirm["best"] and self.confirmation is None:
+            lines.append(f"the best are not repeated: the search varies {confirm['key']}")
         return lines
+
+    def _is_ranked(self) -> bool:
+        """Whether trials are compared, to give some up and to repeat others."""
+        return self.grid is None and len(self.directions) == 1
+
+    def _sign(self) -> int:
+        return -1 if self.directions[0] == "maximize" else 1
+
+    def _read_confirmation(self) -> Confirmation | None:
+        settings = self.settings["confirm"]
+        if not (self._is_ranked() and settings):
+            return None
+        key = str(settings["key"])
+        varied = {*self.space.distributions, *self.space.conditional_keys()}
+        if key in varied or not check_confirm(settings, OmegaConf.select(self.cfg, key)):
+            return None
+        return Confirmation(settings["best"], settings["seeds"], self._reseeded, self._sign())
+
+    def _reseeded(self, overrides: Sequence[str], more: int) -> list[str]:
+        """The overrides of a trial under another seed."""
+        key = self.settings["confirm"]["key"]
+        seed = OmegaConf.select(self._compose(overrides, 0), key)
+        others = [text for text in overrides if text.partition("=")[0].lstrip("+") != key]
+        return [*others, f"{key}={seed + more}"]
 
     def _is_pruning_off(self) -> bool:
         return str(self.pruner_config["_target_"]).endswith(".NopPruner")
@@ -407,7 +454,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
         if failed and done >= total:
             log.info("%d of them failed; %s", failed, _RETRY)
-        return done < total
+        return done < total or self.book.has_followups(trials)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -495,7 +542,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
         if claim is None:
             return None
-        overrides = self.space.overrides(claim.trial.params)
+        if claim.directory:  # it continues another trial, in its place
+            named = claim
+            self._patiently(lambda: self.book.describe(named, named.directory, named.overrides))
+            return claim
+        overrides = claim.overrides or self.space.overrides(claim.trial.params)
         wanted = f"trial_{claim.number:05d}"
         if self.has_own_names:
             wanted = self._name_of(self._compose(overrides, claim.number))
@@ -509,6 +560,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         for attempt in itertools.count():
             claim = self._claim_one()
             if claim is None or self.grid is not None or self.settings["repeats"]:
+                return claim
+            if claim.overrides:  # it continues or repeats another trial
                 return claim
             try:
                 other = self._repeated_by(claim)
@@ -525,10 +578,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         raise AssertionError
 
     def _repeated_by(self, claim: Claim) -> int | None:
-        """An earlier trial with the same parameters that is complete, or being run."""
+        """An earlier trial with the same parameters that is complete, paused or being run."""
         mine = self.space.same(claim.trial.params)
         for trial in self.book.trials()[: claim.number]:
-            if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+            ran = trial.state in (TrialState.COMPLETE, TrialState.RUNNING)
+            if not (ran or PAUSED in trial.user_attrs):
                 continue
             theirs = self.space.same(trial.params)
             if theirs == mine and all(repr(theirs[key]) == repr(mine[key]) for key in mine):
@@ -595,6 +649,10 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             variables["CVAE_PRUNER"] = json.dumps(self.pruner_config)
             if not self.study_storage.secrets:
                 variables[_STORAGE_VARIABLE] = self.study_storage.url
+        if self.halving is not None and not is_repeat(claim.trial):
+            variables[HALVING_VARIABLE] = self.halving.variable(
+                claim.trial.user_attrs, claim.number, is_reference=False
+            )
         if claim.resume_from:
             variables["CVAE_RESUME_FROM"] = json.dumps(
                 [self.book.locate(directory) for directory in claim.resume_from]
@@ -629,11 +687,12 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _is_done(self) -> bool:
         """Whether the study is complete; other workers' trials may still run."""
         trials = self._patiently(self.book.trials)
+        is_done = count_finished(trials) >= self.book.total
         if (self.book.grid is not None or self.is_exhausted) and not any(
             trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials
         ):
-            return True  # every point is done, for less than the total
-        return count_finished(trials) >= self.book.total
+            is_done = True  # every point is done, for less than the total
+        return is_done and not self.book.has_followups(trials)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -718,6 +777,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         best = best_of(trials, study)
         assert best is not None
         log.info("best %.6g: %s", (best.values or [0.0])[0], where(best))
+        for one in confirmed(trials, self._sign()):
+            log.info("  mean %s: %s", one, where(one.trial))
         overrides = best.user_attrs.get("overrides") or self.space.overrides(best.params)
         log.info("to run it again, in %s:", shell_word(os.getcwd()))
         log.info("  %s", single_run(overrides))

@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from ._book import count_finished
+from ._confirm import confirmed, is_repeat
 from ._files import write_whole
+from ._halving import PAUSED
 
 _WIDTH = 100
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -24,6 +26,10 @@ def trial_line(
     """One line about a trial that has ended, the most important first, cut to the width."""
     done = f"{count_finished(trials):>{len(str(total))}}/{total}"
     state = _WORDS.get(trial.state, trial.state.name)
+    if trial.state == TrialState.PRUNED and PAUSED in trial.user_attrs:
+        state = f"paused at {trial.user_attrs[PAUSED]:g}"
+    if is_repeat(trial):
+        state = f"repeat {state}"
     seconds = f"{trial.user_attrs.get('seconds', 0.0):.1f}s"
     parts = [done, f"#{trial.number}", state]
     if trial.state == TrialState.COMPLETE:
@@ -37,12 +43,15 @@ def trial_line(
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
 
-def best_of(trials: Iterable[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
-    """The best complete trial of a study with one objective."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+def best_of(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
+    """The best complete trial of a study with one objective; by its mean, once it is repeated."""
+    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+    repeated = confirmed(trials, sign)
+    if repeated:
+        return repeated[0].trial
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and not is_repeat(t)]
     if not complete:
         return None
-    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     return min(complete, key=lambda trial: (sign * (trial.values or [0.0])[0], trial.number))
 
 
@@ -78,12 +87,18 @@ class ResultsFile:
         best = best_of(trials, self._study)
         if best is None:
             return {"name": "optuna", "best_params": {}, "best_value": None}
+        sign = -1 if self._study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+        repeated = [
+            {"trial": one.trial.number, "mean": one.mean, "values": list(one.values)}
+            for one in confirmed(trials, sign)
+        ]
         return {
             "name": "optuna",
             "best_params": best.params,
             "best_value": (best.values or [None])[0],
             "best_trial": best.number,
             "best_directory": best.user_attrs.get("directory"),
+            **({"confirmed": repeated} if repeated else {}),
         }
 
 
