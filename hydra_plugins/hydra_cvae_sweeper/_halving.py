@@ -136,6 +136,11 @@ def carried(trial: FrozenTrial) -> dict[str, Any]:
     return {**kept, _ROOT: root_of(trial)}
 
 
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether the trial stopped at a rung; another one may have continued it."""
+    return trial.state == TrialState.PRUNED and PAUSED in trial.user_attrs
+
+
 def root_of(trial: FrozenTrial) -> int:
     """The number of the first trial of this one's configuration."""
     return int(trial.user_attrs.get(_ROOT, trial.number))
@@ -162,7 +167,5 @@ def _paused(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
     return {
         root_of(trial): trial
         for trial in trials
-        if trial.state == TrialState.PRUNED
-        and PAUSED in trial.user_attrs
-        and trial.number not in continued
+        if is_paused(trial) and trial.number not in continued
     }

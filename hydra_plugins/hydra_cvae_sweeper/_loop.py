@@ -46,8 +46,8 @@ from ._command import shell_word, single_run
 from ._confirm import Confirmation, check_confirm, confirmed, is_repeat
 from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
-from ._halving import PAUSED, read_halving
 from ._halving import VARIABLE as HALVING_VARIABLE
+from ._halving import is_paused, read_halving, root_of
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
 from ._owner import this_process
@@ -579,10 +579,10 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def _repeated_by(self, claim: Claim) -> int | None:
         """An earlier trial with the same parameters that is complete, paused or being run."""
-        mine = self.space.same(claim.trial.params)
-        for trial in self.book.trials()[: claim.number]:
-            ran = trial.state in (TrialState.COMPLETE, TrialState.RUNNING)
-            if not (ran or PAUSED in trial.user_attrs):
+        mine, trials = self.space.same(claim.trial.params), self.book.trials()
+        for trial in trials[: claim.number]:
+            ran = trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or is_paused(trial)
+            if not ran or root_of(trial) == root_of(trials[claim.number]):
                 continue
             theirs = self.space.same(trial.params)
             if theirs == mine and all(repr(theirs[key]) == repr(mine[key]) for key in mine):

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ._book import count_finished
 from ._confirm import confirmed, is_repeat
 from ._files import write_whole
-from ._halving import PAUSED
+from ._halving import PAUSED, is_paused
 
 _WIDTH = 100
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -26,7 +26,7 @@ def trial_line(
     """One line about a trial that has ended, the most important first, cut to the width."""
     done = f"{count_finished(trials):>{len(str(total))}}/{total}"
     state = _WORDS.get(trial.state, trial.state.name)
-    if trial.state == TrialState.PRUNED and PAUSED in trial.user_attrs:
+    if is_paused(trial):
         state = f"paused at {trial.user_attrs[PAUSED]:g}"
     if is_repeat(trial):
         state = f"repeat {state}"
