@@ -7,8 +7,9 @@
         if trial.should_prune():
             raise pruned("worse than the median at step 4")
 
-`current` returns None outside a sweep. Only the application raises: `report` and `should_prune`
-never do, whatever the database does, for a trial must not be lost because it could not report.
+`current` returns None outside a sweep. Only the application raises: `report`, `show` and
+`should_prune` never do, whatever the database does, for a trial must not be lost because it could
+not report.
 """
 
 from __future__ import annotations
@@ -85,6 +86,19 @@ class TrialHandle:
         if self._storage is None or isinstance(value, Sequence) or not math.isfinite(value):
             return
         self._attempt(lambda: self._report(value, step), None)
+
+    def show(self, share: float, **told: float | str) -> None:
+        """Tell whoever watches the search how far the trial is, and what it has reached.
+
+        Args:
+            share: of the training, in [0, 1].
+            told: what is shown beside it, by name.
+        """
+        if self._storage is None:
+            return
+        self._attempt(
+            lambda: self._connect().set_user_attr("progress", {"share": share, **told}), None
+        )
 
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up, judging by what was reported."""

@@ -149,6 +149,10 @@ class Book:
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
         self._share(claim.trial_id)
+        former = claim.trial.user_attrs.get("retry_of")
+        if former is not None:
+            trial = self.trials()[former]
+            self._leave_repeated(trial, trial.user_attrs.get("reason", "interrupted"), directory)
 
     def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
         """Write how a trial ended; harmless if it is written already. Returns all trials."""
@@ -229,12 +233,20 @@ class Book:
         if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
             self._queue_retry(trial, retries)
 
-    def _leave_repeated(self, trial: FrozenTrial, reason: str) -> None:
+    def _leave_repeated(
+        self, trial: FrozenTrial, reason: str, continued_in: str | None = None
+    ) -> None:
         told = f"{reason}; repeated under another number"
-        self._leave_word(trial.number, trial.user_attrs.get("directory"), "interrupted", told)
+        directory = trial.user_attrs.get("directory")
+        self._leave_word(trial.number, directory, "interrupted", told, continued_in)
 
     def _leave_word(
-        self, number: int, directory: str | None, status: str, reason: str | None
+        self,
+        number: int,
+        directory: str | None,
+        status: str,
+        reason: str | None,
+        continued_in: str | None = None,
     ) -> None:
         if directory:
             write_unfinished(
@@ -243,6 +255,7 @@ class Book:
                 reason=reason or status,
                 study=self.study.study_name,
                 number=number,
+                continued_in=Path(self.locate(continued_in)) if continued_in else None,
             )
 
     def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:

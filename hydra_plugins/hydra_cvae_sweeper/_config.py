@@ -100,6 +100,10 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # trial, it raises ValueError at what cannot be.
     check: str | None = None
 
+    # Commands to print at the end, by what they are for: {"convert words": "python ... {best}"}.
+    # {best} becomes the winner's directory, {sweep} the search's, {python} the interpreter.
+    next_commands: dict[str, str] = field(default_factory=dict)
+
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import itertools
@@ -42,7 +43,7 @@ from ._book import (
     patiently,
     unused_directory,
 )
-from ._command import shell_word, single_run
+from ._display import CUT, Display, Standing, best_line
 from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
 from ._identity import check_identity, identity_of
@@ -54,6 +55,7 @@ from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
+from ._summary import Winner, check_commands, counts, winner_lines
 from .launcher import LocalLauncher
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         check_sweeper(settings)
+        check_commands(settings["next_commands"] or {})
         parameters = inspect.signature(stock.OptunaSweeperImpl.__init__).parameters
         known = {key: settings[key] for key in parameters if key in settings}
         rate = settings["max_failure_rate"]
@@ -111,9 +114,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def sweep(self, arguments: list[str]) -> None:
         """Called by Hydra: run the study to its end, or to a reason to stop."""
         _quiet_libraries()
+        own_terminal = _is_local(self.launcher) and self.launcher.console is not None
+        self.display = Display(own_terminal=own_terminal)
         try:
-            self._plan(arguments)
-            self._carry_out()
+            with self.display.attached(log):
+                self.display.stage("checking the configuration")
+                self._plan(arguments)
+                self._carry_out()
         finally:
             if _is_local(self.launcher):
                 self.launcher.stop()
@@ -404,6 +411,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         elif done > total:
             begun = f"{done} trials done, {total} asked for: nothing to do"
         log.info("study %s in %s: %s", self.book.study.study_name, self.study_storage.shown, begun)
+        self.done_before = done
+        if done < total:
+            self._log_best_so_far(trials)
         failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
         if failed and done >= total:
             log.info("%d of them failed; %s", failed, _RETRY)
@@ -436,8 +446,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _run_pool(self, launcher: LocalLauncher) -> None:
         """Keep every core busy: the next trial starts as soon as one has ended."""
         ask_at = 0.0
+        self.display.stage("importing the application")
+        self.display.see(self._standing, now=True)
         while not (launcher.nursery.ready or self.stop):
             launcher.wait(_TICK)  # a trial's time shall not include the application's imports
+        self.display.stage("")
         while not self.stop:
             while len(self.claims) < self._jobs_at_once() and time.monotonic() >= ask_at:
                 claim = self._claim()
@@ -447,6 +460,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 launcher.start(claim.number, self._job_overrides(claim), claim.number)
             if not self.claims and self._is_done():
                 return
+            self._show()
             for ended in launcher.wait(_TICK):
                 if ended.outcome.signal and self._stop_is_near():
                     break  # killed along with the sweep, not by a fault of its own
@@ -478,7 +492,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         overrides = [self._job_overrides(claim) for claim in batch]
         assert self.launcher is not None
         try:
-            with self.stop.raising():
+            with self.stop.raising(), self.display.following(self._standing):
                 returns = self.launcher.launch(overrides, initial_job_idx=batch[0].number)
         except Exception as error:
             # A launcher gives up a whole batch when one of its workers is killed.
@@ -607,7 +621,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         trials = self._patiently(lambda: self.book.finish(claim, outcome))
         trial = trials[claim.number]
         del self.claims[claim.number]
-        log.info("%s", trial_line(trial, trials, self.book.study, self.book.total))
+        log.info("%s", trial_line(trial, trials, self.book.study, self.book.total), extra=CUT)
+        self.display.see(lambda: self._standing(trials), now=self.display.is_live)
         self._patiently(lambda: self.results.update(trials))
         failed = trial.state == TrialState.FAIL
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
@@ -634,6 +649,24 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         ):
             return True  # every point is done, for less than the total
         return count_finished(trials) >= self.book.total
+
+    def _standing(self, trials: Sequence[FrozenTrial] | None = None) -> Standing:
+        trials = self.book.trials() if trials is None else trials
+        return Standing.of(self.book.total, trials, self._best(trials))
+
+    def _best(self, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """The best so far, where there is one: of several objectives there is a front."""
+        study = self.book.study
+        return best_of(trials, study) if len(study.directions) == 1 else None
+
+    def _show(self) -> None:
+        with contextlib.suppress(*STORAGE_TROUBLE):  # whoever needs the database will tell
+            self.display.see(self._standing)
+
+    def _log_best_so_far(self, trials: Sequence[FrozenTrial]) -> None:
+        best = self._best(trials)
+        if best is not None:
+            log.info("%s", best_line(best))
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -667,6 +700,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self._interrupt(f"interrupted by {self.stop.name}")
         trials = self._patiently(self.book.trials)
         self._patiently(lambda: self.results.update(trials, final=True))
+        self._log_best_so_far(trials)
         log.info(
             "stopped by %s: %d of %d trials done, %d interrupted; the same command continues",
             self.stop.name,
@@ -677,6 +711,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         raise SystemExit(128 + self.stop.number)
 
     def _conclude(self) -> None:
+        self.display.settle()
         trials = self._patiently(self.book.trials)
         self._patiently(lambda: self.results.update(trials, final=True))
         counting = counted(trials)
@@ -689,6 +724,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 len(counting),
                 self.book.total,
             )
+        log.info("%s", counts(trials, self.display.passed, self.done_before))
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             reason = failed[-1].user_attrs.get("reason", "") if failed else "none was run"
             raise SweepFailed(
@@ -717,10 +753,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             return
         best = best_of(trials, study)
         assert best is not None
-        log.info("best %.6g: %s", (best.values or [0.0])[0], where(best))
+        directory = self.book.locate(str(best.user_attrs.get("directory", "")))
         overrides = best.user_attrs.get("overrides") or self.space.overrides(best.params)
-        log.info("to run it again, in %s:", shell_word(os.getcwd()))
-        log.info("  %s", single_run(overrides))
+        commands = self.settings["next_commands"] or {}
+        for line in winner_lines(Winner(best, directory, overrides), commands, self.directory):
+            log.info("%s", line)
 
     # --- helpers ----------------------------------------------------------------------------
 
