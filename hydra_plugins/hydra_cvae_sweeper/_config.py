@@ -86,6 +86,11 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    # GROUP=MEMBER, the study that is meant if nobody says so. Values on the command line are then a
+    # study of their own, unless an override of GROUP names a study that they belong to. null: all
+    # values belong to the study that the config describes.
+    default_study: str | None = None
+
     # Values that a grid takes from an interval of real numbers, its ends among them; null: such a
     # grid is refused.
     grid_points: int | None = None

@@ -48,6 +48,7 @@ from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
+from ._own_study import change_hydra, has_own_study, is_grid, name_of
 from ._owner import this_process
 from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
@@ -61,6 +62,7 @@ from .launcher import LocalLauncher
 log = logging.getLogger(__name__)
 
 _STORAGE_VARIABLE = "CVAE_STORAGE"
+_ALL = 2**53  # trials: more than any grid has
 _TICK = 0.25  # how long a signal may go unnoticed
 _START_PATIENCE = 10.0  # seconds for the first answer of the database
 _ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
@@ -105,11 +107,38 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         """Called by Hydra. Secrets leave the config before any launcher sees it."""
         self.cfg = config
         self.context = hydra_context
+        self._take_own_study(config)
         self.study_storage = StudyStorage(
             url_of(config.hydra.sweeper.storage), lambda: bool(self.stop)
         )
         self.storage_overrides = _hide_secrets(config, self.study_storage)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def _take_own_study(self, config: DictConfig) -> None:
+        """Let values on the command line be a study of their own, where they are meant to be."""
+        self.is_own_grid = False
+        overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        assert isinstance(overrides, list)
+        default = self.settings["default_study"]
+        if not has_own_study(overrides, config.hydra.runtime.choices, default):
+            return
+        given = {text.lstrip("+").partition("=")[0] for text in _given(config)}
+        if "hydra.sweeper.study_name" not in given:
+            self.study_name = name_of(overrides, self.settings["identity_ignore"] or [])
+            change_hydra(config, "hydra.sweeper.study_name", self.study_name)
+        params: Any = {
+            str(key): value
+            for key, value in (self.params or {}).items()
+            if f"hydra.sweeper.params.{key!s}" in given
+        }
+        self.params = params
+        self.settings = {**self.settings, "conditional": {}}
+        sweeper = config.hydra.sweeper
+        with read_write(sweeper), open_dict(sweeper):
+            sweeper.params, sweeper.conditional = params, {}
+        self.is_own_grid = "hydra/sweeper/sampler" not in given and is_grid(overrides)
+        if self.is_own_grid and "hydra.sweeper.n_trials" not in given:
+            self.n_trials = _ALL
 
     def sweep(self, arguments: list[str]) -> None:
         """Called by Hydra: run the study to its end, or to a reason to stop."""
@@ -242,11 +271,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             parsed = read_overrides([f"{key}={value}" for key, value in keys.items()], loader)
             space.conditional[condition] = make_space(parsed, {}).distributions
             space.exact |= parsed.exact
+        if space.conditional:
+            space.replace_conditional(read_overrides(arguments, loader).distributions)
         return space
 
     def _read_grid(self) -> Grid | None:
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
-        if target.rpartition(".")[2] != "GridSampler":
+        if not self.is_own_grid and target.rpartition(".")[2] != "GridSampler":
             return None
         for keys in self.space.conditional.values():
             for key, kind in keys.items():
