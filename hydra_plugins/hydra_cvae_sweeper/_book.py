@@ -27,6 +27,7 @@ from ._files import located, write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
 from ._space import Grid
+from ._start import START, Start, hidden_from_samplers
 from ._storage import StudyStorage
 
 _HEARTBEAT = "heartbeat "
@@ -75,6 +76,7 @@ class Book:
         self._live: set[int] = set()
         self._broken: set[int] = set()  # claimed here and not signed
         self._pulse = _Pulse(limits.silence)
+        self._hides_start = False
 
     @property
     def total(self) -> int:
@@ -118,6 +120,13 @@ class Book:
         """Have a point run next."""
         self._queue(params, {})
 
+    def begin_with(self, start: Start) -> None:
+        """Have a new study begin with this one; what samplers shall not see is hidden from them."""
+        self._hides_start = bool(start.outside)
+        with self._storage.lock(self.study.study_name):
+            if not self.trials():
+                self._queue(start.params, {START: start.outside})
+
     def set_aside(self, claim: Claim, other: int) -> None:
         """End a trial that repeats another one; it does not count and leaves no directory."""
         claim.trial.set_user_attr("repeat_of", other)
@@ -141,7 +150,8 @@ class Book:
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within: sample a trial's keys against one view of the study; only for that."""
-        return self._storage.snapshot(self.study._storage)
+        hidden = hidden_from_samplers(self.trials()) if self._hides_start else set()
+        return self._storage.snapshot(self.study._storage, hidden)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
         """Store where the trial runs and with which overrides, for whoever reads the study."""
@@ -261,9 +271,11 @@ class Book:
     def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:
         directory = trial.user_attrs.get("directory")
         former = list(trial.user_attrs.get("resume_from", []))
+        kept = {key: trial.user_attrs[key] for key in (START,) if key in trial.user_attrs}
         self._queue(
             known_params(trial),
             {
+                **kept,
                 "retry_of": trial.number,
                 "retries": retries,
                 "resume_from": ([directory] if directory else []) + former,

@@ -98,6 +98,10 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # Whether a point of the space may be run again: for objectives that depend on chance.
     repeats: bool = False
 
+    # Begin a search, but not a grid, with the configuration as composed, which is then not pruned.
+    # Not with custom_search_space, nor where the configuration lacks a searched key.
+    start_as_composed: bool = False
+
     # Run failed trials again, under new numbers, once what failed them is mended.
     retry_failed: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 import itertools
@@ -54,6 +55,7 @@ from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
+from ._start import START, Absent, Start, start_of
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
 from ._summary import Winner, check_commands, counts, winner_lines
@@ -77,6 +79,8 @@ _WITHOUT_EFFECT: Final = {
     "hydra.job.id": "trials are numbered by their study",
 }
 
+_NEVER: Final = {"_target_": "optuna.pruners.NopPruner"}
+_ABSENT: Final = object()
 _RETRY: Final = "hydra.sweeper.retry_failed=true runs failed trials again"
 
 T = TypeVar("T")
@@ -191,6 +195,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, self.grid is not None)
         self.has_own_names = self._has_own_names()
         self._check_composition()
+        self.start = self._read_start()
         self.notes += [(logging.WARNING, text) for text in self._ignored()]
 
     def _prepare(self) -> None:
@@ -209,6 +214,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         if self.settings["retry_failed"]:
             count = self._patiently(self.book.retry_failed)
             log.info("hydra.sweeper.retry_failed: %d failed trials are run again", count)
+        if self.start is not None:
+            start = self.start
+            self._patiently(lambda: self.book.begin_with(start))
 
     def _has_own_names(self) -> bool:
         """Whether trials are named by hydra.sweep.subdir, and not by the study's numbers."""
@@ -343,6 +351,36 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             self.notes.append(
                 (logging.INFO, f"checked before the start: {checked} {', '.join(groups)}")
             )
+
+    def _read_start(self) -> Start | None:
+        """The configuration as composed as the first trial, where the search has one."""
+        if (
+            not self.settings["start_as_composed"]
+            or self.grid is not None
+            or self.custom_search_space_extender is not None
+        ):
+            return None
+        check = _function_of(self.settings["check"])
+        try:
+            composed = self._compose(self.space.overrides({}), 0)
+            start = start_of(self.space, functools.partial(self._value_in, composed))
+            if start is not None and check is not None:
+                check(_of_the_application(composed))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            why = one_line(error)
+            self.notes.append((logging.WARNING, f"not begun with the config as composed: {why}"))
+            return None
+        return start
+
+    def _value_in(self, composed: DictConfig, key: str) -> Any:
+        """The value of a searched key in a job's config, for a group its member."""
+        name = key.lstrip("+")
+        if self.context.config_loader.get_group_options(_group_of(key)):
+            return composed.hydra.runtime.choices.get(name)
+        value = OmegaConf.select(composed, name, default=_ABSENT)
+        if value is _ABSENT:
+            raise Absent
+        return value
 
     def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
         """The config of a job."""
@@ -601,13 +639,16 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         if claim is None:
             return None
         self.claims[claim.number] = claim
+        left_out = claim.trial.user_attrs.get(START, [])
         try:
             with self.book.snapshot():
                 for key, distribution in self.space.distributions.items():
-                    claim.trial._suggest(key, distribution)
+                    if key not in left_out:
+                        claim.trial._suggest(key, distribution)
                 unions = self.space.unions() if self.book.grid is not None else {}
                 for key, distribution in self.space.following(claim.trial.params):
-                    claim.trial._suggest(key, unions.get(key, distribution))
+                    if key not in left_out:
+                        claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except STORAGE_TROUBLE:
             self._forget(claim)
@@ -637,7 +678,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         variables = {"CVAE_STUDY": self.book.study.study_name, "CVAE_TRIAL": str(claim.number)}
         if self.study_storage.persistent:
             variables["CVAE_TRIAL_ID"] = str(claim.trial_id)
-            variables["CVAE_PRUNER"] = json.dumps(self.pruner_config)
+            is_reference = START in claim.trial.user_attrs  # what the others are compared with
+            pruner = _NEVER if is_reference else self.pruner_config
+            variables["CVAE_PRUNER"] = json.dumps(pruner)
             if not self.study_storage.secrets:
                 variables[_STORAGE_VARIABLE] = self.study_storage.url
         if claim.resume_from:
@@ -787,7 +830,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         directory = self.book.locate(str(best.user_attrs.get("directory", "")))
         overrides = best.user_attrs.get("overrides") or self.space.overrides(best.params)
         commands = self.settings["next_commands"] or {}
-        for line in winner_lines(Winner(best, directory, overrides), commands, self.directory):
+        winner = Winner(best, directory, overrides)
+        for line in winner_lines(winner, trials, commands, self.directory):
             log.info("%s", line)
 
     # --- helpers ----------------------------------------------------------------------------
@@ -932,7 +976,7 @@ def _load_or_create(
 
 def _pruner_config(config: DictConfig, is_grid: bool) -> dict[str, Any]:
     if is_grid:  # a grid is run to see all of it
-        return {"_target_": "optuna.pruners.NopPruner"}
+        return _NEVER
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     if not str(container.get("_target_")).startswith("optuna.pruners."):

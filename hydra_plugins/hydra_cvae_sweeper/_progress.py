@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ._book import count_finished
 from ._files import write_whole
+from ._start import is_start
 
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -99,7 +100,8 @@ def numbers(values: Iterable[float]) -> str:
 
 def configuration(trial: FrozenTrial) -> str:
     """What was varied in a trial, as short as it stays clear."""
-    return " ".join(f"{key}={_value(value)}" for key, value in _short_keys(trial.params).items())
+    pairs = [f"{key}={_value(value)}" for key, value in _short_keys(trial.params).items()]
+    return " ".join([*pairs, "(as composed)"] if is_start(trial) else pairs)
 
 
 def _value(value: Any) -> str:

@@ -15,6 +15,7 @@ from ._command import interpreter, shell_word, single_run
 from ._display import PROGRESS, duration
 from ._errors import SweepError
 from ._progress import configuration, numbers
+from ._start import is_start
 
 _STATES: Final = {
     TrialState.COMPLETE: "complete",
@@ -59,10 +60,15 @@ def counts(trials: Sequence[FrozenTrial], seconds: float, before: int) -> str:
     return f"{sum(t.state.is_finished() for t in counting)} trials: {', '.join(parts)}; {taken}"
 
 
-def winner_lines(winner: Winner, commands: Mapping[str, str], sweep: str) -> list[str]:
+def winner_lines(
+    winner: Winner, trials: Sequence[FrozenTrial], commands: Mapping[str, str], sweep: str
+) -> list[str]:
     """The winner with its scores and its directory, and what can be done with it."""
     trial = winner.trial
     lines = [f"best {numbers(trial.values or [])} (#{trial.number}): {_shown(winner.directory)}"]
+    compared = improvement(trial, trials)
+    if compared:
+        lines.append(f"  {compared}")
     told = trial.user_attrs.get(PROGRESS)
     scores = [
         f"{name} {value:.4g}"
@@ -71,13 +77,31 @@ def winner_lines(winner: Winner, commands: Mapping[str, str], sweep: str) -> lis
     ]
     if scores:
         lines.append(f"  {'  '.join(scores)}")
-    lines.append(f"  {configuration(trial)}")
+    if configuration(trial):
+        lines.append(f"  {configuration(trial)}")
     lines.append(f"to run it again, in {shell_word(os.getcwd())}:")
     lines.append(f"  {single_run(winner.overrides)}")
     for label, command in commands.items():
         lines.append(f"to {label}:")
         lines.append(f"  {_filled(command, winner.directory, sweep)}")
     return lines
+
+
+def improvement(best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str | None:
+    """By how much a search with one objective improves on what it began with, as a line."""
+    starts = [trial for trial in trials if is_start(trial)]
+    if not starts:
+        return None
+    if is_start(best):
+        return "this is the configuration as composed: no other trial is better"
+    start = starts[-1]  # the others were interrupted
+    if start.state != TrialState.COMPLETE or not start.values:
+        return f"the configuration as composed (#{start.number}) has no value to compare with"
+    by = abs((best.values or [0.0])[0] - start.values[0])
+    return (
+        f"better by {numbers([by])} than the configuration as composed, "
+        f"{numbers(start.values)} (#{start.number})"
+    )
 
 
 def check_commands(commands: Mapping[str, Any]) -> None:
