@@ -310,9 +310,23 @@ class _Run:
     def _worst(self) -> Value:
         return self._objective({"bleu4": 0.0, "gaussian_score": 0.0})
 
+    def _show(self, parts: Parts) -> None:
+        """Tell whoever watches the search how far the run is, and how good."""
+        if self.trial is None:
+            return
+        epoch, epochs = self.trainer.epoch, self.config["training"]["epochs"]
+        self.trial.show(
+            epoch / epochs,
+            epoch=f"{epoch}/{epochs}",
+            bleu4=parts["bleu4"],
+            gaussian=parts["gaussian_score"],
+        )
+
     def _report_to_trial(self) -> None:
         if self.trial is None or self.trainer.finished:
             return
+        table = self.progress.rows[-1]
+        self._show(_parts(table, self.config["objective"]["conversions"]))
         step = len(self.progress.rows) - 1
         self.trial.report(self.progress.best_value, step)
         if self.trial.should_prune():
@@ -460,6 +474,7 @@ class _Run:
         self.files.write_table("samples.csv", samples)
         self._write_curves()
         value = self._objective(progress.best_parts)
+        self._show(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
         self._write_result("complete", warning, value, progress.best_parts, table)
         self.files.clear_checkpoint()

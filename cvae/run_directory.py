@@ -14,6 +14,7 @@ import json
 import math
 import numbers
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ MOST_LAYERS: Final = 256
 
 _METADATA_KEY: Final = "cvae"
 _LARGEST_TEXT: Final = 256 * 2**20
+_LOOKED_AT: Final = 0.2  # seconds: who reads the results holds a lock for less
 _LARGEST_MODEL_JSON: Final = 2**20
 
 Cell = float | int | str | None
@@ -366,15 +368,20 @@ def _lock_file(descriptor: int, directory: Path) -> bool:
     """Whether the file is now locked by this process alone; False where there are no locks."""
     if fcntl is None:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunDirectoryError(
-            f"{directory}: is in use by another run; wait for it or choose another directory"
-        ) from None
-    except OSError:  # some network file systems
-        return False
-    return True
+    until = time.monotonic() + _LOOKED_AT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise RunDirectoryError(
+                    f"{directory}: is in use by another run; wait for it or choose another "
+                    "directory"
+                ) from None
+        except OSError:  # some network file systems
+            return False
+        time.sleep(0.01)
 
 
 def _read(path: Path, limit: int) -> bytes:

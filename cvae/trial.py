@@ -16,9 +16,9 @@ its directory:
 A trial that stopped at a rung may be started again in the same directory, with the later rungs, and
 goes on from its checkpoint.
 
-`current` returns None outside a sweep. Only the application raises: `report`, `should_prune` and
-`stops_at` never do, whatever the database does, for a trial must not be lost because it could not
-report.
+`current` returns None outside a sweep. Only the application raises: `report`, `show`,
+`should_prune` and `stops_at` never do, whatever the database does, for a trial must not be lost
+because it could not report.
 """
 
 from __future__ import annotations
@@ -104,6 +104,19 @@ class TrialHandle:
         if self._storage is None or isinstance(value, Sequence) or not math.isfinite(value):
             return
         self._attempt(lambda: self._report(value, step), None)
+
+    def show(self, share: float, **told: float | str) -> None:
+        """Tell whoever watches the search how far the trial is, and what it has reached.
+
+        Args:
+            share: of the training, in [0, 1].
+            told: what is shown beside it, by name.
+        """
+        if self._storage is None:
+            return
+        self._attempt(
+            lambda: self._connect().set_user_attr("progress", {"share": share, **told}), None
+        )
 
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up, judging by what was reported."""

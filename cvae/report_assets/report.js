@@ -18,7 +18,8 @@
   const SCALE = ["#46327e", "#3f4a8a", "#365c8d", "#2e6f8e", "#277f8e", "#1fa187", "#35b779",
     "#5ec962", "#8fd744", "#c8d92b"];
   const SYMBOLS = { complete: "circle", pruned: "triangle-down-open", diverged: "x-thin-open",
-    failed: "cross-thin-open", interrupted: "square-open", unreadable: "diamond-open" };
+    failed: "cross-thin-open", interrupted: "square-open", running: "circle-open",
+    unreadable: "diamond-open" };
 
   const state = {
     sort: { name: data.target, ascending: columns.get(data.target).lower },
@@ -419,7 +420,7 @@
         marker: { symbol: SYMBOLS[name] || "circle", size: name === "complete" ? 6 : 7,
           opacity: name === "complete" ? 0.6 : 0.9,
           color: name === "complete" ? css("--point")
-            : name === "pruned" || name === "interrupted" ? css("--warn") : css("--bad"),
+            : ["pruned", "interrupted", "running"].includes(name) ? css("--warn") : css("--bad"),
           line: { width: name === "complete" ? 0 : 1.3 } } });
     }
     const some = rows.filter((row) => state.selected.has(row));

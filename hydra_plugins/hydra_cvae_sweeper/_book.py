@@ -25,12 +25,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from . import _confirm, _halving
+from . import _confirm, _halving, _start
 from ._errors import SweepError
 from ._files import located, write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
 from ._space import Grid
+from ._start import START, Start
 from ._storage import StudyStorage
 
 _HEARTBEAT = "heartbeat "
@@ -83,6 +84,7 @@ class Book:
         self._live: set[int] = set()
         self._broken: set[int] = set()  # claimed here and not signed
         self._pulse = _Pulse(limits.silence)
+        self._hides_start = False
 
     @property
     def total(self) -> int:
@@ -136,6 +138,13 @@ class Book:
         """Have a point run next."""
         self._queue(params, {})
 
+    def begin_with(self, start: Start) -> None:
+        """Have a new study begin with this one; what samplers shall not see is hidden from them."""
+        self._hides_start = bool(start.outside)
+        with self._storage.lock(self.study.study_name):
+            if not self.trials():
+                self._queue(start.params, {START: start.outside})
+
     def set_aside(self, claim: Claim, other: int) -> None:
         """End a trial that repeats another one; it does not count and leaves no directory."""
         claim.trial.set_user_attr("repeat_of", other)
@@ -160,9 +169,10 @@ class Book:
     def snapshot(self) -> AbstractContextManager[None]:
         """Within: sample a trial's keys against one view of the study; only for that."""
         hidden: set[int] = set()
-        if self.halving is not None or self._confirmation is not None:
+        if self._hides_start or self.halving is not None or self._confirmation is not None:
             trials = self.trials()
-            hidden = _halving.hidden_from_samplers(trials) | _confirm.hidden_from_samplers(trials)
+            for module in (_start, _halving, _confirm):
+                hidden |= module.hidden_from_samplers(trials)
         return self._storage.snapshot(self.study._storage, hidden)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
@@ -171,6 +181,10 @@ class Book:
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
         self._share(claim.trial_id)
+        former = claim.trial.user_attrs.get("retry_of")
+        if former is not None:
+            trial = self.trials()[former]
+            self._leave_repeated(trial, trial.user_attrs.get("reason", "interrupted"), directory)
 
     def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
         """Write how a trial ended; harmless if it is written already. Returns all trials."""
@@ -293,12 +307,20 @@ class Book:
         if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
             self._queue_retry(trial, retries)
 
-    def _leave_repeated(self, trial: FrozenTrial, reason: str) -> None:
+    def _leave_repeated(
+        self, trial: FrozenTrial, reason: str, continued_in: str | None = None
+    ) -> None:
         told = f"{reason}; repeated under another number"
-        self._leave_word(trial.number, trial.user_attrs.get("directory"), "interrupted", told)
+        directory = trial.user_attrs.get("directory")
+        self._leave_word(trial.number, directory, "interrupted", told, continued_in)
 
     def _leave_word(
-        self, number: int, directory: str | None, status: str, reason: str | None
+        self,
+        number: int,
+        directory: str | None,
+        status: str,
+        reason: str | None,
+        continued_in: str | None = None,
     ) -> None:
         if directory:
             write_unfinished(
@@ -307,14 +329,17 @@ class Book:
                 reason=reason or status,
                 study=self.study.study_name,
                 number=number,
+                continued_in=Path(self.locate(continued_in)) if continued_in else None,
             )
 
     def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:
         directory = trial.user_attrs.get("directory")
         former = list(trial.user_attrs.get("resume_from", []))
+        kept = {key: trial.user_attrs[key] for key in (START,) if key in trial.user_attrs}
         self._queue(
             known_params(trial),
             {
+                **kept,
                 **_halving.carried(trial),
                 **_confirm.carried(trial),
                 "retry_of": trial.number,

@@ -111,6 +111,11 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    # GROUP=MEMBER, the study that is meant if nobody says so. Values on the command line are then a
+    # study of their own, unless an override of GROUP names a study that they belong to. null: all
+    # values belong to the study that the config describes.
+    default_study: str | None = None
+
     # Values that a grid takes from an interval of real numbers, its ends among them; null: such a
     # grid is refused.
     grid_points: int | None = None
@@ -118,12 +123,20 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # Whether a point of the space may be run again: for objectives that depend on chance.
     repeats: bool = False
 
+    # Begin a search, but not a grid, with the configuration as composed, which is then not pruned.
+    # Not with custom_search_space, nor where the configuration lacks a searched key.
+    start_as_composed: bool = False
+
     # Run failed trials again, under new numbers, once what failed them is mended.
     retry_failed: bool = False
 
     # MODULE.FUNCTION of the application: called with a trial's config as a dict before the first
     # trial, it raises ValueError at what cannot be.
     check: str | None = None
+
+    # Commands to print at the end, by what they are for: {"convert words": "python ... {best}"}.
+    # {best} becomes the winner's directory, {sweep} the search's, {python} the interpreter.
+    next_commands: dict[str, str] = field(default_factory=dict)
 
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING

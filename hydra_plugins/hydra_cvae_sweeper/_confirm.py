@@ -16,6 +16,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ._errors import SweepError
+from ._start import START
 
 _CONFIRMS = "confirms"
 _REPEAT = "repeat"
@@ -52,6 +53,7 @@ class Confirmation:
                 if (trial.number, repeat) not in begun:
                     overrides = self.reseeded(trial.user_attrs["overrides"], repeat)
                     return trial, {
+                        **_kept(trial),
                         _CONFIRMS: trial.number,
                         _REPEAT: repeat,
                         "overrides": overrides,
@@ -80,6 +82,11 @@ class Confirmed:
     def __str__(self) -> str:
         low, high = min(self.values), max(self.values)
         return f"{self.mean:.4g} ({low:.4g} to {high:.4g}, {len(self.values)} seeds)"
+
+
+def _kept(trial: FrozenTrial) -> dict[str, Any]:
+    """What says which keys the configuration as composed leaves out."""
+    return {START: trial.user_attrs[START]} if START in trial.user_attrs else {}
 
 
 def is_repeat(trial: FrozenTrial | Trial) -> bool:
