@@ -6,8 +6,9 @@
     SCALE_STORAGE=postgresql+psycopg2://USER@HOST/DB python benchmarks/sweep_scale.py --trials 50
 
 `--begun` fills the study with copies of twenty real trials first, so that the cost of a trial in a
-large study is measured in minutes. A database of your own is for this measurement alone: it keeps
-the study.
+large study is measured in minutes. `--halving` has the trials report ten values and stop at two
+rungs; a trial that goes on later is counted once more. A database of your own is for this
+measurement alone: it keeps the study.
 
 It sweeps the stand-in application of tests/sweeper, whose trials add two numbers, and watches the
 coordinator (the process that asks, tells and writes the results) from outside. Linux only: it
@@ -33,6 +34,7 @@ import sqlalchemy
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "tests" / "sweeper" / "standin_app.py"
 _SEED_TRIALS = 20
+_HALVING = ("steps=10", "checkpoint=true", "hydra.sweeper.halving.rungs=[0.35,0.7]")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -61,6 +63,7 @@ def main() -> int:
             "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
             "database": sqlalchemy.engine.make_url(storage).get_backend_name(),
             "sampler": options.sampler,
+            "halving": options.halving,
             "n_jobs": options.jobs,
             "begun": options.begun,
             "study_trials": total,
@@ -80,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--begun", type=int, default=0, help="trials the study has before that")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--sampler", default="tpe_parallel", help="tpe_parallel, random, ...")
+    parser.add_argument("--halving", action="store_true", help="successive halving at two rungs")
     parser.add_argument("--json", type=Path, help="file that takes the figures")
     options = parser.parse_args()
     if options.trials < 20:
@@ -103,20 +107,37 @@ def fill(storage: str, name: str, total: int) -> None:
         query = sqlalchemy.select(trials).where(trials.c.study_id == study)
         begun = [dict(row) for row in connection.execute(query).mappings()]
         copies: list[tuple[int, int]] = []
+        shifts: dict[int, int] = {}
         for number in range(len(begun), total):
             origin = begun[number % len(begun)]
             row = {key: value for key, value in origin.items() if key != "trial_id"}
             made = connection.execute(trials.insert().values({**row, "number": number}))
             copies.append((origin["trial_id"], made.inserted_primary_key[0]))
+            shifts[made.inserted_primary_key[0]] = number - origin["number"]
         for table in children:
             rows: dict[int, list[dict[str, Any]]] = {}
             own = {column.name for column in table.primary_key}
             for row in connection.execute(sqlalchemy.select(table)).mappings():
                 kept = {key: value for key, value in row.items() if key not in own}
                 rows.setdefault(row["trial_id"], []).append(kept)
-            more = [{**row, "trial_id": new} for old, new in copies for row in rows.get(old, [])]
+            more = [
+                _shifted({**row, "trial_id": new}, shifts[new])
+                for old, new in copies
+                for row in rows.get(old, [])
+            ]
             if more:
                 connection.execute(table.insert(), more)
+
+
+def _shifted(row: dict[str, Any], by: int) -> dict[str, Any]:
+    """An attribute of a copy that names another trial names the copy of that one."""
+    key = row.get("key", "")
+    if key in ("continues", "root"):
+        row["value_json"] = json.dumps(json.loads(row["value_json"]) + by)
+    elif key.startswith("rung "):
+        root, value = json.loads(row["value_json"])
+        row["value_json"] = json.dumps([root + by, value])
+    return row
 
 
 def _is_part_of_trial(table: sqlalchemy.Table) -> bool:
@@ -141,6 +162,7 @@ def command(options: argparse.Namespace, folder: str, total: int) -> list[str]:
         f"hydra.sweeper.n_jobs={options.jobs}",
         f"hydra.sweeper.study_name=scale-{os.path.basename(folder)}",
         "hydra.sweeper.storage=${oc.env:SCALE_STORAGE}",
+        *(_HALVING if options.halving else ()),
     ]
 
 
@@ -173,7 +195,8 @@ def watch(words: list[str], folder: Path, storage: str) -> list[Sample]:
 
 
 def _finished(log: Path) -> int:
-    return log.read_bytes().count(b" complete ") if log.exists() else 0
+    text = log.read_bytes() if log.exists() else b""
+    return text.count(b" complete ") + text.count(b" paused at ")
 
 
 def _sample(pid: int, trials: int, began: float) -> Sample | None:

@@ -83,6 +83,15 @@ class _Progress:
     evaluate_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Paused:
+    """What a run has reached where a search stopped it."""
+
+    rung: float
+    parts: dict[str, float]
+    table: dict[str, float | None]
+
+
 def run(
     config: Mapping[str, Any], directory: Path, overrides: list[str]
 ) -> float | tuple[float, ...]:
@@ -148,11 +157,20 @@ def check_directory(config: Mapping[str, Any], directory: Path) -> None:
 
 
 def _refuse_finished(files: RunDirectory) -> None:
-    if (files.path / "result.json").exists():
+    if (files.path / "result.json").exists() and not _is_paused(files):
         files.clear_checkpoint()  # a kill between the two may have left it
         raise RunDirectoryError(
             f"{files.path}: holds a finished run; choose another directory or remove it"
         )
+
+
+def _is_paused(files: RunDirectory) -> bool:
+    """Whether the run stopped at a rung of a search, from where it can go on."""
+    try:
+        trial = files.read_result().get("trial")
+    except RunDirectoryError:
+        return False
+    return isinstance(trial, dict) and "paused" in trial
 
 
 def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -187,9 +205,11 @@ class _Run:
         self.model = build_model(config["model"]["name"], **self.model_config).to(self.device)
         self.trainer = make_trainer(config, self.model, self.dataset, self.device)
         self.progress = _Progress()
+        self.paused: _Paused | None = None
 
     def execute(self) -> float | tuple[float, ...]:
         self._resume()
+        self.files.clear_result()  # of a run that was paused
         try:
             self._train()
         except Diverged as error:
@@ -217,7 +237,11 @@ class _Run:
         if not self.dataset.dev:
             log.warning("The data have no dev verbs: selection measures fit on training verbs.")
         epochs, every = config["training"]["epochs"], config["evaluation"]["every_epochs"]
+        rungs = self._rungs(epochs)
         last_checkpoint = time.monotonic()
+        # A kill may have come after the checkpoint, and before the decision.
+        if trainer.epoch in rungs:
+            self._decide_at(rungs[trainer.epoch])
         with reporting.ProgressReport(epochs, trainer.epoch, log.info) as shown:
             while not trainer.finished:
                 began = time.monotonic()
@@ -229,37 +253,46 @@ class _Run:
                 if due:
                     self._evaluate(losses)
                     shown.evaluation(self.progress.rows[-1])
-                if due or time.monotonic() - last_checkpoint > CHECKPOINT_SECONDS:
+                rung = rungs.get(trainer.epoch)
+                waited = time.monotonic() - last_checkpoint
+                if due or rung is not None or waited > CHECKPOINT_SECONDS:
                     self._write_checkpoint()
                     last_checkpoint = time.monotonic()
                 if due:
                     self._report_to_trial()
+                if rung is not None:
+                    self._decide_at(rung)
 
     def _evaluate(self, losses: EpochLosses) -> None:
         began = time.monotonic()
-        trainer, progress = self.trainer, self.progress
+        progress = self.progress
         table = evaluation.measure(self._observations(), evaluation.DURING_TRAINING)
         progress.evaluate_seconds += time.monotonic() - began
-        progress.rows.append(
-            {
-                "step": trainer.step,
-                "epoch": trainer.epoch,
-                "progress": trainer.epoch / self.config["training"]["epochs"],
-                "seconds": round(progress.train_seconds + progress.evaluate_seconds, 3),
-                **vars(losses),
-                **table,
-            }
-        )
+        progress.rows.append(self._row({**vars(losses), **table}))
         parts = _parts(table, self.config["objective"]["conversions"])
         value = _scalar(self._objective(parts))
         progress.rows[-1]["dev_objective"] = value
-        if value > progress.best_value or self.config["evaluation"]["keep"] == "last":
+        if self._is_better(value):
             progress.best_value, progress.best_parts = value, parts
-            progress.best_epoch = trainer.epoch
+            progress.best_epoch = self.trainer.epoch
             progress.best_state = {
                 name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
             }
         self.files.write_metrics(progress.rows)
+
+    def _row(self, measured: Mapping[str, float | None]) -> dict[str, float | None]:
+        """A row of metrics.csv: where training is, and what was measured there."""
+        return {
+            "step": self.trainer.step,
+            "epoch": self.trainer.epoch,
+            "progress": self.trainer.epoch / self.config["training"]["epochs"],
+            "seconds": round(self.progress.train_seconds + self.progress.evaluate_seconds, 3),
+            **measured,
+        }
+
+    def _is_better(self, value: float) -> bool:
+        """Whether a model of this value takes the place of the one that was kept."""
+        return value > self.progress.best_value or self.config["evaluation"]["keep"] == "last"
 
     def _observations(self) -> evaluation.Observations:
         self.model.eval()
@@ -280,15 +313,58 @@ class _Run:
     def _worst(self) -> Value:
         return self._objective({"bleu4": 0.0, "gaussian_score": 0.0})
 
+    def _show(self, parts: Parts) -> None:
+        """Tell whoever watches the search how far the run is, and how good."""
+        if self.trial is None:
+            return
+        epoch, epochs = self.trainer.epoch, self.config["training"]["epochs"]
+        self.trial.show(
+            epoch / epochs,
+            epoch=f"{epoch}/{epochs}",
+            bleu4=parts["bleu4"],
+            gaussian=parts["gaussian_score"],
+        )
+
     def _report_to_trial(self) -> None:
         if self.trial is None or self.trainer.finished:
             return
+        table = self.progress.rows[-1]
+        self._show(_parts(table, self.config["objective"]["conversions"]))
         step = len(self.progress.rows) - 1
         self.trial.report(self.progress.best_value, step)
         if self.trial.should_prune():
             raise trial.pruned(
                 f"the pruner stopped it at epoch {self.trainer.epoch}, "
                 f"objective {self.progress.best_value:.4f}"
+            )
+
+    def _rungs(self, epochs: int) -> dict[int, float]:
+        """The rungs of the search, by the epoch after which this run is at each."""
+        shares = () if self.trial is None else self.trial.rungs
+        reached = {math.ceil(share * epochs): share for share in shares}
+        return {epoch: share for epoch, share in reached.items() if epoch < epochs}
+
+    def _decide_at(self, rung: float) -> None:
+        """Go on if the trial is among the best at this rung.
+
+        What is measured here between two evaluations is for this decision alone. A trial of a
+        search ends as the same run would outside.
+        """
+        assert self.trial is not None
+        progress, step = self.progress, len(self.progress.rows)
+        parts, value = progress.best_parts, progress.best_value
+        if progress.rows and progress.rows[-1]["epoch"] == self.trainer.epoch:
+            table, step = progress.rows[-1], step - 1
+        else:
+            table = self._row(evaluation.measure(self._observations(), evaluation.DURING_TRAINING))
+            here = _parts(table, self.config["objective"]["conversions"])
+            if self._is_better(_scalar(self._objective(here))):
+                parts, value = here, _scalar(self._objective(here))
+        if self.trial.stops_at(rung, value, step):
+            self.paused = _Paused(rung, parts, table)
+            raise trial.pruned(
+                f"not among the best at {rung:g} of the training (epoch {self.trainer.epoch}), "
+                f"objective {value:.4f}"
             )
 
     # Checkpoints
@@ -410,6 +486,7 @@ class _Run:
         self.files.write_table("samples.csv", samples)
         self._write_curves()
         value = self._objective(progress.best_parts)
+        self._show(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
         self._write_result("complete", warning, value, progress.best_parts, table)
         self.files.clear_checkpoint()
@@ -427,16 +504,17 @@ class _Run:
 
     def _write_unfinished(self, status: str, reason: str) -> None:
         """The result of a run that ended early: its last measurements, and what it returns."""
-        rows = self.progress.rows
+        rows, parts = self.progress.rows, self.progress.best_parts
         table = dict(rows[-1]) if rows else {}
-        value = self._worst()
-        if status == "pruned" and self.progress.best_parts:
-            value = self._objective(self.progress.best_parts)
+        if self.paused is not None:
+            parts, table = self.paused.parts, self.paused.table
+        value = self._objective(parts) if status == "pruned" and parts else self._worst()
         self._write_losses()
         if rows:
             self._write_curves()
-        self._write_result(status, reason, value, self.progress.best_parts, table)
-        self.files.clear_checkpoint()
+        self._write_result(status, reason, value, parts, table)
+        if self.paused is None:
+            self.files.clear_checkpoint()
 
     def _write_losses(self) -> None:
         rows = self.trainer.loss_curve.rows()
@@ -490,7 +568,11 @@ class _Run:
                 "started_at": self.started_at.isoformat(timespec="seconds"),
                 "trial": None
                 if self.trial is None
-                else {"study": self.trial.study, "number": self.trial.number},
+                else {
+                    "study": self.trial.study,
+                    "number": self.trial.number,
+                    **({} if self.paused is None else {"paused": self.paused.rung}),
+                },
             }
         )
         # A sweep may be killed after a run has ended and before the study knows: of the two results

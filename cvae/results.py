@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -30,10 +31,19 @@ import yaml
 from cvae import atomic
 from cvae.ranges import did_you_mean
 
-STATUSES: Final = ("complete", "pruned", "diverged", "failed", "interrupted", "unreadable")
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    fcntl = None
+
+STATUSES: Final = (
+    *("complete", "pruned", "diverged", "failed", "interrupted", "running", "unreadable"),
+)
 """What became of a run. The first three are written by the run itself, ``failed`` by the search
 whose trial it was, into ``unfinished.json``; ``interrupted`` too, or there is neither file (the run
-was killed or still goes on); ``unreadable`` means that there is one but it cannot be read."""
+was killed, or has just begun); ``running`` means that a run holds the directory; ``unreadable``
+that there is a file but it cannot be read."""
 
 LOWER_IS_BETTER: Final = frozenset(
     {"cross_entropy", "edit_distance", "nll", "reconstruction", "seconds"}
@@ -94,6 +104,7 @@ class _Run:
     started_at: str | None = None
     study: str | None = None
     number: int | None = None
+    continued_in: str | None = None
     assigned: dict[str, str] = field(default_factory=dict)
     choices: dict[str, str] | None = None
 
@@ -107,7 +118,8 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
 
     Each path is a run directory, a sweep directory, or any directory above them, or a list of
     such; the rows keep the order of the paths and, within one, the natural order of the directory
-    names. A run reached by two paths is one row. A trial that was killed before it wrote anything
+    names. A run reached by two paths is one row, and so is a trial that was interrupted and went on
+    in another directory, which is among the paths. A trial that was killed before it wrote anything
     is a row too.
 
     Columns: ``run`` (its directory), ``sweep`` (the directory that holds it), ``study`` and
@@ -137,7 +149,14 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
         for directory in _find_runs(_directory(path)):
             found.setdefault(os.path.realpath(directory), directory)
     runs = [_read_run(directory) for directory in found.values()]
-    return _frame(runs)
+    return _frame([run for run in runs if _place_it_went_on(run) not in found])
+
+
+def _place_it_went_on(run: _Run) -> str | None:
+    """Return the directory in which a search has continued this trial, if it has."""
+    if run.continued_in is None:
+        return None
+    return os.path.normpath(os.path.join(os.path.realpath(run.path), run.continued_in))
 
 
 def _paths_of(several: object) -> list[Paths]:
@@ -212,7 +231,10 @@ def _read_run(directory: Path) -> _Run:
         run = _run_from_result(directory, json.loads(read_text(directory / name)))
         run.resolved = bool(run.config)
     except FileNotFoundError:
-        run = _Run(directory, reason="no result.json: the run was killed, or still goes on")
+        if _is_held(directory):
+            run = _Run(directory, "running")
+        else:
+            run = _Run(directory, reason="no result.json: the run was killed, or has just begun")
     except _ShapeError as error:
         run = _Run(directory, "unreadable", f"{name} {error}")
     except RecursionError:
@@ -229,6 +251,28 @@ def _read_run(directory: Path) -> _Run:
         match = match or re.fullmatch(r"(?:trial_)?(\d{1,18})", directory.name)
         run.number = int(match[1]) if match else None
     return run
+
+
+def _is_held(directory: Path) -> bool:
+    """Whether a run is at work in ``directory``: it holds the lock there.
+
+    This takes the lock for a moment, shared, which a run that begins just then waits for.
+    """
+    if fcntl is None:
+        return False
+    try:
+        with open(directory / ".lock", "rb", opener=_without_waiting) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_text(path: Path) -> str:
@@ -302,6 +346,7 @@ def _run_from_result(directory: Path, result: object) -> _Run:
     run.steps = _whole("steps", top.get("steps"))
     run.started_at = _typed("started_at", top.get("started_at"), str, None)
     trial = _typed("trial", top.get("trial"), dict, {})
+    run.continued_in = _typed("continued_in", top.get("continued_in"), str, None)
     run.study = _typed("trial.study", trial.get("study"), str, None)
     run.number = _whole("trial.number", trial.get("number"))
     return run

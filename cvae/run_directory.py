@@ -14,6 +14,7 @@ import json
 import math
 import numbers
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ MOST_LAYERS: Final = 256
 
 _METADATA_KEY: Final = "cvae"
 _LARGEST_TEXT: Final = 256 * 2**20
+_LOOKED_AT: Final = 0.2  # seconds: who reads the results holds a lock for less
 _LARGEST_MODEL_JSON: Final = 2**20
 
 Cell = float | int | str | None
@@ -333,7 +335,14 @@ class RunDirectory:
 
     def clear_checkpoint(self) -> None:
         """Remove the checkpoint if there is one."""
-        path = self.path / CHECKPOINT
+        self._remove(CHECKPOINT)
+
+    def clear_result(self) -> None:
+        """Remove ``result.json`` if there is one: the run goes on."""
+        self._remove(RESULT)
+
+    def _remove(self, name: str) -> None:
+        path = self.path / name
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -361,15 +370,20 @@ def _lock_file(descriptor: int, directory: Path) -> bool:
     """Whether the file is now locked by this process alone; False where there are no locks."""
     if fcntl is None:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunDirectoryError(
-            f"{directory}: is in use by another run; wait for it or choose another directory"
-        ) from None
-    except OSError:  # some network file systems
-        return False
-    return True
+    until = time.monotonic() + _LOOKED_AT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise RunDirectoryError(
+                    f"{directory}: is in use by another run; wait for it or choose another "
+                    "directory"
+                ) from None
+        except OSError:  # some network file systems
+            return False
+        time.sleep(0.01)
 
 
 def _read(path: Path, limit: int) -> bytes:

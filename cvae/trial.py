@@ -7,8 +7,18 @@
         if trial.should_prune():
             raise pruned("worse than the median at step 4")
 
-`current` returns None outside a sweep. Only the application raises: `report` and `should_prune`
-never do, whatever the database does, for a trial must not be lost because it could not report.
+At the end of the share `rung` of its training, for each of `trial.rungs`, and with a checkpoint in
+its directory:
+
+    if trial.stops_at(rung, value, step):
+        raise pruned("not among the best at 0.4 of the training")
+
+A trial that stopped at a rung may be started again in the same directory, with the later rungs, and
+goes on from its checkpoint.
+
+`current` returns None outside a sweep. Only the application raises: `report`, `show`,
+`should_prune` and `stops_at` never do, whatever the database does, for a trial must not be lost
+because it could not report.
 """
 
 from __future__ import annotations
@@ -19,6 +29,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +54,7 @@ def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
         return None
     storage, trial_id = variables.get("CVAE_STORAGE"), variables.get("CVAE_TRIAL_ID", "")
     former = json.loads(variables.get("CVAE_RESUME_FROM") or "[]")
+    halving = json.loads(variables.get("CVAE_HALVING") or "{}")
     return TrialHandle(
         study=study,
         number=int(number),
@@ -50,6 +62,9 @@ def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
         _storage=storage if trial_id.isdigit() else None,
         _trial_id=int(trial_id) if trial_id.isdigit() else 0,
         _pruner=variables.get("CVAE_PRUNER", ""),
+        rungs=tuple(halving.get("rungs", ())),
+        _reduction_factor=float(halving.get("reduction_factor", 1.0)),
+        _root=int(halving.get("root", number)),
     )
 
 
@@ -69,6 +84,10 @@ class TrialHandle:
     # Directories of the interrupted runs that this one repeats, the latest first: a checkpoint
     # in one of them saves the work done.
     resume_from: tuple[Path, ...] = ()
+    # Shares of training at which the search decides whether the trial goes on.
+    rungs: tuple[float, ...] = ()
+    _reduction_factor: float = 1.0
+    _root: int = 0
     _storage: str | None = field(default=None, repr=False)
     _trial_id: int = 0
     _pruner: str = field(default="", repr=False)
@@ -86,11 +105,61 @@ class TrialHandle:
             return
         self._attempt(lambda: self._report(value, step), None)
 
+    def show(self, share: float, **told: float | str) -> None:
+        """Tell whoever watches the search how far the trial is, and what it has reached.
+
+        Args:
+            share: of the training, in [0, 1].
+            told: what is shown beside it, by name.
+        """
+        if self._storage is None:
+            return
+        self._attempt(
+            lambda: self._connect().set_user_attr("progress", {"share": share, **told}), None
+        )
+
     def should_prune(self) -> bool:
         """Whether the pruner gives this trial up, judging by what was reported."""
         if self._storage is None:
             return False
         return self._attempt(self._should_prune, False)
+
+    def stops_at(self, rung: float, value: float, step: int) -> bool:
+        """Whether the trial stops at one of its rungs: there are better ones there.
+
+        Args:
+            rung: one of ``rungs``.
+            value: the objective there.
+            step: as for ``report``.
+        """
+        if self._storage is None:
+            return False
+        return self._attempt(lambda: self._stops_at(rung, value, step), False)
+
+    def _stops_at(self, rung: float, value: float, step: int) -> bool:
+        trial, key = self._connect(), f"rung {rung:g}"
+        trial.set_user_attr(key, [self._root, value if math.isfinite(value) else None])
+        if self._is_among_best(trial, key):
+            trial.set_user_attr("promoted", rung)
+            return False
+        if math.isfinite(value):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it may have been reported already
+                trial.report(value, step)
+        trial.set_user_attr("paused", rung)
+        return True
+
+    def _is_among_best(self, trial: optuna.trial.Trial, key: str) -> bool:
+        """Asynchronous successive halving: whether few of those that were here were better."""
+        larger_is_better = trial.study.directions[0].name == "MAXIMIZE"
+        reached = _values_of(trial, key)
+        known = [
+            (-value if larger_is_better else value, root)
+            for root, value in reached.items()
+            if value is not None
+        ]
+        best = sorted(known)[: int(len(reached) / self._reduction_factor)]
+        return self._root in [root for _, root in best]
 
     def _report(self, value: float, step: int) -> None:
         trial = self._connect()
@@ -152,6 +221,23 @@ def _load(storage: str, study: str, trial_id: int, pruner: str) -> optuna.trial.
         pruner=_pruner(pruner),
     )
     return optuna.trial.Trial(loaded, trial_id)
+
+
+def _values_of(trial: optuna.trial.Trial, key: str) -> dict[int, float | None]:
+    """An attribute of all trials of the study, by the configuration that each states in it.
+
+    One query: reading a large study whole takes half a minute.
+    """
+    import sqlalchemy  # type: ignore[import-untyped, unused-ignore]
+
+    storage: Any = trial.study._storage
+    query = sqlalchemy.text(
+        "SELECT value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
+        "WHERE study_id = :study AND key = :key ORDER BY trial_id"
+    )
+    with storage._backend.engine.connect() as connection:
+        rows = connection.execute(query, {"study": trial.study._study_id, "key": key})
+        return dict(json.loads(row[0]) for row in rows)
 
 
 def _pruner(text: str) -> optuna.pruners.BasePruner:

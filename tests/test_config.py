@@ -217,7 +217,8 @@ def test_the_claims_about_rates_compare_the_reports_rates() -> None:
 @pytest.mark.parametrize(
     ("overrides", "epochs", "every"),
     [
-        ([], 16, 4),
+        ([], 76, 4),
+        (["sweep=report"], 60, 5),
         (["sweep=pareto"], 16, 4),
         (["sweep=seeds"], 76, 4),
         (["training.epochs=40"], 40, 4),
@@ -228,7 +229,7 @@ def test_the_claims_about_rates_compare_the_reports_rates() -> None:
     ],
 )
 def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, every: int) -> None:
-    """A study's trials are short; debug=smoke shortens them, and the command line has its way."""
+    """Trials are full or short; debug=smoke shortens them, and so may the command line."""
     settings = sweeper_config(*overrides, resolve=True)
     params = [f"{key}={value}" for key, value in settings["params"].items()]
     space = make_space(read_overrides([*params, *overrides], None), {})
@@ -236,12 +237,14 @@ def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, e
     check(trial)
     assert trial["training"]["epochs"] == epochs
     assert trial["evaluation"]["every_epochs"] == every
-    assert trial["model"]["hidden_size"] == (32 if "debug=smoke" in overrides else 192)
+    default, report = 192, 256
+    hidden = report if "sweep=report" in overrides else default
+    assert trial["model"]["hidden_size"] == (32 if "debug=smoke" in overrides else hidden)
 
 
 @pytest.mark.parametrize("study", members("sweep"))
 def test_every_study_can_live_in_either_database(study: str) -> None:
-    names = ["hydra.sweeper.study_name=x"] if study in ("base", "short") else []
+    names = ["hydra.sweeper.study_name=x"] if study in ("base", "full", "short") else []
     file = sweeper_config(f"sweep={study}", *names)
     server = sweeper_config("storage=postgresql", f"sweep={study}", *names)
     assert file.pop("storage") == "sqlite:///multirun/${hydra.sweeper.study_name}/study.db"

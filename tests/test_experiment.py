@@ -204,6 +204,52 @@ def test_a_pruned_run_says_so(
     assert result["steps"] == result["metrics"]["step"]
 
 
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_a_run_paused_at_a_rung_goes_on_to_the_bit(
+    every: int, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose(*words, "training.epochs=5", f"evaluation.every_epochs={every}")
+    asked: list[tuple[float, float, int]] = []
+
+    class Halved(trial.TrialHandle):
+        stops = True
+
+        def stops_at(self, rung: float, value: float, step: int) -> bool:
+            asked.append((rung, value, step))
+            return self.stops
+
+    def run(name: str, rungs: tuple[float, ...], *, stops: bool) -> None:
+        handle = Halved(study="toy", number=7, rungs=rungs)
+        handle.stops = stops
+        monkeypatch.setattr(trial, "current", lambda: handle)
+        experiment.run(config, tmp_path / name, [])
+
+    run("whole", (), stops=True)
+    with pytest.raises(type(trial.pruned("")), match="0.5 of the training"):
+        run("paused", (0.5, 0.9), stops=True)
+    result = result_of(tmp_path / "paused")
+    assert result["status"] == "pruned" and result["trial"]["paused"] == 0.5
+    assert result["metrics"]["epoch"] == 3 and result["steps"] == result["metrics"]["step"]
+    assert result["objective"]["value"] == asked[0][1] > 0
+    # Killed between checkpoint and decision, it would be asked again.
+    with pytest.raises(type(trial.pruned(""))):
+        run("paused", (0.5, 0.9), stops=True)
+    assert asked[0] == asked[1]
+    run("paused", (0.9,), stops=True)
+    run("promoted", (0.5,), stops=False)
+    assert [rung for rung, _, _ in asked] == [0.5, 0.5, 0.5], "0.9 of 5 epochs is the end"
+    for name in ("paused", "promoted"):
+        assert result_of(tmp_path / name)["metrics"] == result_of(tmp_path / "whole")["metrics"]
+        rows = [pd.read_csv(tmp_path / one / "metrics.csv") for one in (name, "whole")]
+        assert rows[0].drop(columns="seconds").equals(rows[1].drop(columns="seconds"))
+        for file in ("weights.safetensors", "samples.csv", "epochs.csv"):
+            whole = (tmp_path / "whole" / file).read_bytes()
+            assert (tmp_path / name / file).read_bytes() == whole
+        assert not list((tmp_path / name).glob("checkpoint*"))
+        with pytest.raises(RunDirectoryError, match="holds a finished run"):
+            run(name, (), stops=True)
+
+
 @pytest.mark.parametrize(("group", "member"), [pair for pair in MEMBERS if pair[0] != "data"])
 def test_every_member_trains_a_step(
     group: str, member: str, words: list[str], tmp_path: Path

@@ -6,6 +6,9 @@ another program.
 
 A trial that was interrupted stays in the study as failed, with `interrupted` set, and does not
 count towards the total. Its parameters wait in the queue under a new number, linked by `retry_of`.
+
+Before a new point is taken, a trial that stopped at a rung and is now among its best is continued
+(`_halving`); after the last point, the best trials are repeated (`_confirm`).
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from . import _confirm, _halving, _start
 from ._errors import SweepError
 from ._files import located, write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
 from ._space import Grid
+from ._start import START, Start
 from ._storage import StudyStorage
 
 _HEARTBEAT = "heartbeat "
@@ -65,6 +70,8 @@ class Book:
         limits: Limits,
         grid: Grid | None,
         sweep_dir: str,
+        halving: _halving.Halving | None = None,
+        confirmation: _confirm.Confirmation | None = None,
     ) -> None:
         self.study = study
         self._storage = storage
@@ -72,8 +79,11 @@ class Book:
         self._me = me._replace(database=storage.file)
         self._limits = limits
         self.grid = grid
+        self.halving = halving
+        self._confirmation = confirmation
         self._live: set[int] = set()
         self._pulse = _Pulse(limits.silence)
+        self._hides_start = False
 
     @property
     def total(self) -> int:
@@ -95,10 +105,12 @@ class Book:
         """
         with self._storage.lock(self.study.study_name):
             trials = self._recovered()
-            if not new and not any(trial.state == TrialState.WAITING for trial in trials):
+            if self._queue_followup(trials, new=new):
+                trials = self.trials()
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+            if not new and not waiting:
                 return None
-            running = sum(trial.state == TrialState.RUNNING for trial in trials)
-            if count_finished(trials) + running >= self.total:
+            if not any(_is_followup(trial) for trial in waiting) and self._is_full(trials):
                 return None
             signed = self._sign_next(trials)
             if signed is None:
@@ -114,9 +126,24 @@ class Book:
         self._live.add(trial.number)
         return self._new_claim(trial)
 
+    def has_followups(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether a study with all its trials goes on: some are to be continued or repeated."""
+        if any(_confirm.is_repeat(trial) and not trial.state.is_finished() for trial in trials):
+            return True
+        if self.halving and any(self.halving.promotable(trials, is_last=True)):
+            return True
+        return self._confirmation is not None and self._confirmation.missing(trials) is not None
+
     def queue(self, params: dict[str, Any]) -> None:
         """Have a point run next."""
         self._queue(params, {})
+
+    def begin_with(self, start: Start) -> None:
+        """Have a new study begin with this one; what samplers shall not see is hidden from them."""
+        self._hides_start = bool(start.outside)
+        with self._storage.lock(self.study.study_name):
+            if not self.trials():
+                self._queue(start.params, {START: start.outside})
 
     def set_aside(self, claim: Claim, other: int) -> None:
         """End a trial that repeats another one; it does not count and leaves no directory."""
@@ -128,7 +155,7 @@ class Book:
     def retry_failed(self) -> int:
         """Queue the failed trials again; they stay, and no longer count. Returns how many."""
         with self._storage.lock(self.study.study_name):
-            failed = [t for t in counted(self._recovered()) if t.state == TrialState.FAIL]
+            failed = [t for t in latest(self._recovered()) if t.state == TrialState.FAIL]
             for trial in failed:
                 self._queue_once(trial, retries=0)
                 self._leave_repeated(trial, trial.user_attrs.get("reason", "failed"))
@@ -141,7 +168,12 @@ class Book:
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Within: sample a trial's keys against one view of the study; only for that."""
-        return self._storage.snapshot(self.study._storage)
+        hidden: set[int] = set()
+        if self._hides_start or self.halving is not None or self._confirmation is not None:
+            trials = self.trials()
+            for module in (_start, _halving, _confirm):
+                hidden |= module.hidden_from_samplers(trials)
+        return self._storage.snapshot(self.study._storage, hidden)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
         """Store where the trial runs and with which overrides, for whoever reads the study."""
@@ -149,6 +181,10 @@ class Book:
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
         self._share(claim.trial_id)
+        former = claim.trial.user_attrs.get("retry_of")
+        if former is not None:
+            trial = self.trials()[former]
+            self._leave_repeated(trial, trial.user_attrs.get("reason", "interrupted"), directory)
 
     def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
         """Write how a trial ended; harmless if it is written already. Returns all trials."""
@@ -177,8 +213,46 @@ class Book:
         self.study.set_user_attr(_HEARTBEAT + self._me.worker, self._pulse.own)
 
     def _new_claim(self, trial: optuna.trial.Trial) -> Claim:
-        resume_from = list(trial.user_attrs.get("resume_from", []))
-        return Claim(trial, trial.number, trial._trial_id, resume_from, time.monotonic())
+        attributes = trial.user_attrs
+        return Claim(
+            trial,
+            trial.number,
+            trial._trial_id,
+            list(attributes.get("resume_from", [])),
+            time.monotonic(),
+            attributes.get("directory", ""),
+            attributes.get("overrides", ()),
+        )
+
+    def _is_full(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether no further point may be taken."""
+        return count_finished(trials) + len(_running(trials)) >= self.total
+
+    def _queue_followup(self, trials: Sequence[FrozenTrial], *, new: bool) -> bool:
+        """Queue what goes before the next point, or after the last one; whether there was any."""
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return False
+        is_over = not _running(trials) and (not new or self._is_full(trials))
+        if self.halving is not None:
+            promotable = list(self.halving.promotable(trials, is_last=is_over))
+            for trial in promotable:
+                if self._may_continue(trial):
+                    self._queue(known_params(trial), _halving.continuation(trial))
+                    return True
+            is_over = is_over and not promotable
+        missing = self._confirmation.missing(trials) if self._confirmation and is_over else None
+        if missing is not None:
+            self._queue(known_params(missing[0]), missing[1])
+        return missing is not None
+
+    def _may_continue(self, trial: FrozenTrial) -> bool:
+        """Whether its checkpoint can be here, or nobody is left who has it."""
+        owner = trial.user_attrs["owner"]
+        return (
+            os.path.isdir(self.locate(trial.user_attrs["directory"]))
+            or owner["worker"] == self._me.worker
+            or self._is_gone(owner)
+        )
 
     def _recovered(self) -> list[FrozenTrial]:
         """All trials, once those of dead workers have been given back."""
@@ -198,6 +272,10 @@ class Book:
             return self._pulse.is_silent(f"trial {trial.number}", repr(seen))
         if owner["worker"] == self._me.worker:
             return True  # a claim that broke off half-way
+        return self._is_gone(owner)
+
+    def _is_gone(self, owner: dict[str, Any]) -> bool:
+        """Whether another worker, of this machine or not, is dead."""
         dead = is_dead(owner, self._me)
         if dead is None:
             beats = self.study.user_attrs.get(_HEARTBEAT + owner["worker"])
@@ -227,12 +305,20 @@ class Book:
         if not any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
             self._queue_retry(trial, retries)
 
-    def _leave_repeated(self, trial: FrozenTrial, reason: str) -> None:
+    def _leave_repeated(
+        self, trial: FrozenTrial, reason: str, continued_in: str | None = None
+    ) -> None:
         told = f"{reason}; repeated under another number"
-        self._leave_word(trial.number, trial.user_attrs.get("directory"), "interrupted", told)
+        directory = trial.user_attrs.get("directory")
+        self._leave_word(trial.number, directory, "interrupted", told, continued_in)
 
     def _leave_word(
-        self, number: int, directory: str | None, status: str, reason: str | None
+        self,
+        number: int,
+        directory: str | None,
+        status: str,
+        reason: str | None,
+        continued_in: str | None = None,
     ) -> None:
         if directory:
             write_unfinished(
@@ -241,14 +327,19 @@ class Book:
                 reason=reason or status,
                 study=self.study.study_name,
                 number=number,
+                continued_in=Path(self.locate(continued_in)) if continued_in else None,
             )
 
     def _queue_retry(self, trial: FrozenTrial, retries: int) -> None:
         directory = trial.user_attrs.get("directory")
         former = list(trial.user_attrs.get("resume_from", []))
+        kept = {key: trial.user_attrs[key] for key in (START,) if key in trial.user_attrs}
         self._queue(
             known_params(trial),
             {
+                **kept,
+                **_halving.carried(trial),
+                **_confirm.carried(trial),
                 "retry_of": trial.number,
                 "retries": retries,
                 "resume_from": ([directory] if directory else []) + former,
@@ -325,21 +416,35 @@ def known_params(trial: FrozenTrial) -> dict[str, Any]:
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
-def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that count: not those run under another number, nor those that repeat one."""
-    repeated = {trial.user_attrs.get("retry_of") for trial in trials}
+def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """One trial for each that was begun: the last, where it goes on under another number."""
+    gone = {trial.user_attrs.get("retry_of") for trial in trials}
+    gone |= {trial.user_attrs.get(_halving.CONTINUES) for trial in trials}
     return [
         trial
         for trial in trials
-        if trial.number not in repeated
+        if trial.number not in gone
         and not trial.user_attrs.get("interrupted")
         and "repeat_of" not in trial.user_attrs
     ]
 
 
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that count towards the total: not those that repeat one."""
+    return [trial for trial in latest(trials) if not _confirm.is_repeat(trial)]
+
+
 def count_finished(trials: Sequence[FrozenTrial]) -> int:
     """The number of finished trials that count."""
     return sum(trial.state.is_finished() for trial in counted(trials))
+
+
+def _running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state == TrialState.RUNNING and not _confirm.is_repeat(t)]
+
+
+def _is_followup(trial: FrozenTrial) -> bool:
+    return _confirm.is_repeat(trial) or _halving.CONTINUES in trial.user_attrs
 
 
 def judge(outcome: Outcome, objectives: int) -> tuple[TrialState, list[float] | None, str]:

@@ -42,6 +42,12 @@ def shell_word(text: str) -> str:
     return f"$'{''.join(escaped)}'"
 
 
+def interpreter() -> str:
+    """What to type for the Python that runs this."""
+    name = os.path.basename(sys.orig_argv[0])
+    return name if shutil.which(name) == sys.executable else sys.executable
+
+
 def _program() -> list[str]:
     """How the program was started, up to its own arguments."""
     started = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
@@ -49,6 +55,4 @@ def _program() -> list[str]:
         return [sys.argv[0]]
     if shutil.which(os.path.basename(started[1])) == started[1]:
         return [os.path.basename(started[1])]  # the script of an installed program
-    name = os.path.basename(started[0])
-    is_found = shutil.which(name) == sys.executable
-    return [name if is_found else sys.executable, *started[1:]]
+    return [interpreter(), *started[1:]]

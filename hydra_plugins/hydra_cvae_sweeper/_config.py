@@ -63,6 +63,31 @@ class ParallelTPEConf:
 
 
 @dataclass
+class HalvingConf:
+    """Successive halving of a trial that reports at its rungs and resumes from a checkpoint."""
+
+    # Shares of training at which trials are compared, ascending; none: no halving.
+    rungs: list[float] = field(default_factory=list)
+
+    # Of the trials that reach a rung one of so many goes on.
+    reduction_factor: float = 3.0
+
+
+@dataclass
+class ConfirmConf:
+    """Repeats of the best trials, once the search is over."""
+
+    # Trials that are repeated; 0: none.
+    best: int = 0
+
+    # Further runs of each, with the seed that its trial had plus 1, 2, ...
+    seeds: int = 2
+
+    # Where the seed stands in the application's config.
+    key: str = "seed"
+
+
+@dataclass
 class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     """The stock plugin's keys, with other defaults, and what the stock plugin lacks."""
 
@@ -86,12 +111,21 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    # GROUP=MEMBER, the study that is meant if nobody says so. Values on the command line are then a
+    # study of their own, unless an override of GROUP names a study that they belong to. null: all
+    # values belong to the study that the config describes.
+    default_study: str | None = None
+
     # Values that a grid takes from an interval of real numbers, its ends among them; null: such a
     # grid is refused.
     grid_points: int | None = None
 
     # Whether a point of the space may be run again: for objectives that depend on chance.
     repeats: bool = False
+
+    # Begin a search, but not a grid, with the configuration as composed, which is then not pruned.
+    # Not with custom_search_space, nor where the configuration lacks a searched key.
+    start_as_composed: bool = False
 
     # Run failed trials again, under new numbers, once what failed them is mended.
     retry_failed: bool = False
@@ -100,8 +134,19 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # trial, it raises ValueError at what cannot be.
     check: str | None = None
 
+    # Commands to print at the end, by what they are for: {"convert words": "python ... {best}"}.
+    # {best} becomes the winner's directory, {sweep} the search's, {python} the interpreter.
+    next_commands: dict[str, str] = field(default_factory=dict)
+
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
+
+    # At which shares of training a trial stops unless it is among the best there, to go on from its
+    # checkpoint if it comes to be. Off for grids and for several directions.
+    halving: HalvingConf | None = field(default_factory=HalvingConf)
+
+    # How the winner is chosen by a mean over seeds. Off for grids and for several directions.
+    confirm: ConfirmConf | None = field(default_factory=ConfirmConf)
 
     # So many failures one after the other stop the sweep; 0: never.
     max_consecutive_failures: int = 5

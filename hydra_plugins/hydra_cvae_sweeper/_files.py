@@ -26,13 +26,25 @@ def write_whole(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def write_unfinished(directory: Path, *, status: str, reason: str, study: str, number: int) -> None:
+def write_unfinished(
+    directory: Path,
+    *,
+    status: str,
+    reason: str,
+    study: str,
+    number: int,
+    continued_in: Path | None = None,
+) -> None:
     """Leave beside what a trial has written why there is no result, for who has only the directory.
 
-    ``status`` is failed, or interrupted for a trial that is repeated under another number.
+    ``status`` is failed, or interrupted for a trial that is repeated under another number, in the
+    directory ``continued_in`` once that one has begun.
     """
-    trial = {"study": study, "number": number}
-    text = json.dumps({"status": status, "reason": reason, "trial": trial}, indent=1)
+    content: dict[str, object] = {"status": status, "reason": reason}
+    content["trial"] = {"study": study, "number": number}
+    if continued_in is not None:
+        content["continued_in"] = os.path.relpath(continued_in, directory)
+    text = json.dumps(content, indent=1)
     # The study has it too, and what filled the disk may be what failed the trial.
     with contextlib.suppress(OSError):
         if directory.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import inspect
 import itertools
@@ -42,23 +44,30 @@ from ._book import (
     patiently,
     unused_directory,
 )
-from ._command import shell_word, single_run
+from ._confirm import Confirmation, check_confirm, confirmed, is_repeat
+from ._display import CUT, Display, Standing, best_line
 from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
+from ._halving import VARIABLE as HALVING_VARIABLE
+from ._halving import is_paused, read_halving, root_of
 from ._identity import check_identity, identity_of
 from ._nursery import NurseryDied, Outcome, one_line, outcome_of_error
+from ._own_study import change_hydra, has_own_study, is_grid, name_of
 from ._owner import this_process
 from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
+from ._start import START, Absent, Start, start_of
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
+from ._summary import Winner, check_commands, counts, winner_lines
 from .launcher import LocalLauncher
 
 log = logging.getLogger(__name__)
 
 _STORAGE_VARIABLE = "CVAE_STORAGE"
+_ALL = 2**53  # trials: more than any grid has
 _TICK = 0.25  # how long a signal may go unnoticed
 _START_PATIENCE = 10.0  # seconds for the first answer of the database
 _ASK_AGAIN = 1.0  # between two looks for trials that other workers have given back
@@ -73,6 +82,8 @@ _WITHOUT_EFFECT: Final = {
     "hydra.job.id": "trials are numbered by their study",
 }
 
+_NEVER: Final = {"_target_": "optuna.pruners.NopPruner"}
+_ABSENT: Final = object()
 _RETRY: Final = "hydra.sweeper.retry_failed=true runs failed trials again"
 
 T = TypeVar("T")
@@ -83,6 +94,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         check_sweeper(settings)
+        check_commands(settings["next_commands"] or {})
         parameters = inspect.signature(stock.OptunaSweeperImpl.__init__).parameters
         known = {key: settings[key] for key in parameters if key in settings}
         rate = settings["max_failure_rate"]
@@ -102,18 +114,49 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         """Called by Hydra. Secrets leave the config before any launcher sees it."""
         self.cfg = config
         self.context = hydra_context
+        self._take_own_study(config)
         self.study_storage = StudyStorage(
             url_of(config.hydra.sweeper.storage), lambda: bool(self.stop)
         )
         self.storage_overrides = _hide_secrets(config, self.study_storage)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
+    def _take_own_study(self, config: DictConfig) -> None:
+        """Let values on the command line be a study of their own, where they are meant to be."""
+        self.is_own_grid = False
+        overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        assert isinstance(overrides, list)
+        default = self.settings["default_study"]
+        if not has_own_study(overrides, config.hydra.runtime.choices, default):
+            return
+        given = {text.lstrip("+").partition("=")[0] for text in _given(config)}
+        if "hydra.sweeper.study_name" not in given:
+            self.study_name = name_of(overrides, self.settings["identity_ignore"] or [])
+            change_hydra(config, "hydra.sweeper.study_name", self.study_name)
+        params: Any = {
+            str(key): value
+            for key, value in (self.params or {}).items()
+            if f"hydra.sweeper.params.{key!s}" in given
+        }
+        self.params = params
+        self.settings = {**self.settings, "conditional": {}}
+        sweeper = config.hydra.sweeper
+        with read_write(sweeper), open_dict(sweeper):
+            sweeper.params, sweeper.conditional = params, {}
+        self.is_own_grid = "hydra/sweeper/sampler" not in given and is_grid(overrides)
+        if self.is_own_grid and "hydra.sweeper.n_trials" not in given:
+            self.n_trials = _ALL
+
     def sweep(self, arguments: list[str]) -> None:
         """Called by Hydra: run the study to its end, or to a reason to stop."""
         _quiet_libraries()
+        own_terminal = _is_local(self.launcher) and self.launcher.console is not None
+        self.display = Display(own_terminal=own_terminal)
         try:
-            self._plan(arguments)
-            self._carry_out()
+            with self.display.attached(log):
+                self.display.stage("checking the configuration")
+                self._plan(arguments)
+                self._carry_out()
         finally:
             if _is_local(self.launcher):
                 self.launcher.stop()
@@ -155,6 +198,12 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.pruner_config = _pruner_config(self.cfg.hydra.sweeper.pruner, self.grid is not None)
         self.has_own_names = self._has_own_names()
         self._check_composition()
+        self.confirmation = self._read_confirmation()
+        least = 1 if self.confirmation is None else self.confirmation.best
+        halving = read_halving(self.settings["halving"], least, self._sign())
+        ranked = self._is_ranked() and self.study_storage.persistent
+        self.halving = halving if ranked else None
+        self.start = self._read_start()
         self.notes += [(logging.WARNING, text) for text in self._ignored()]
 
     def _prepare(self) -> None:
@@ -166,13 +215,23 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             total, int(self.settings["max_retries"]), float(self.settings["heartbeat_timeout"])
         )
         self.book = Book(
-            study, self.study_storage, this_process(), limits, self.grid, self.directory
+            study,
+            self.study_storage,
+            this_process(),
+            limits,
+            self.grid,
+            self.directory,
+            self.halving,
+            self.confirmation,
         )
         path = Path(self.directory, "optimization_results.yaml")
         self.results = ResultsFile(path, study)
         if self.settings["retry_failed"]:
             count = self._patiently(self.book.retry_failed)
             log.info("hydra.sweeper.retry_failed: %d failed trials are run again", count)
+        if self.start is not None:
+            start = self.start
+            self._patiently(lambda: self.book.begin_with(start))
 
     def _has_own_names(self) -> bool:
         """Whether trials are named by hydra.sweep.subdir, and not by the study's numbers."""
@@ -192,10 +251,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             for key, instead in _WITHOUT_EFFECT.items()
             if text.startswith(key)
         ]
-        of_pruner = ("hydra/sweeper/pruner=", "hydra.sweeper.pruner.")
+        of_ranks = (
+            *("hydra/sweeper/pruner=", "hydra.sweeper.pruner."),
+            *("hydra.sweeper.halving", "hydra.sweeper.confirm"),
+        )
         without = {
-            "a grid": (*of_pruner, "hydra.sweeper.seed=") if self.grid is not None else (),
-            "several directions": of_pruner if len(self.directions) > 1 else (),
+            "a grid": (*of_ranks, "hydra.sweeper.seed=") if self.grid is not None else (),
+            "several directions": of_ranks if len(self.directions) > 1 else (),
         }
         lines += [
             f"{text.partition('=')[0]} has no effect on a sweep with {what}"
@@ -203,9 +265,38 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             for what, keys in without.items()
             if text.startswith(keys)
         ]
-        if not (self.study_storage.persistent or self._is_pruning_off()):
+        prunes = bool(self.settings["halving"] and self.settings["halving"]["rungs"])
+        prunes |= not self._is_pruning_off()
+        if prunes and not self.study_storage.persistent:
             lines.append("no trial is pruned: that needs hydra.sweeper.storage")
+        confirm = self.settings["confirm"]
+        if self._is_ranked() and confirm and confirm["best"] and self.confirmation is None:
+            lines.append(f"the best are not repeated: the search varies {confirm['key']}")
         return lines
+
+    def _is_ranked(self) -> bool:
+        """Whether trials are compared, to give some up and to repeat others."""
+        return self.grid is None and len(self.directions) == 1
+
+    def _sign(self) -> int:
+        return -1 if self.directions[0] == "maximize" else 1
+
+    def _read_confirmation(self) -> Confirmation | None:
+        settings = self.settings["confirm"]
+        if not (self._is_ranked() and settings):
+            return None
+        key = str(settings["key"])
+        varied = {*self.space.distributions, *self.space.conditional_keys()}
+        if key in varied or not check_confirm(settings, OmegaConf.select(self.cfg, key)):
+            return None
+        return Confirmation(settings["best"], settings["seeds"], self._reseeded, self._sign())
+
+    def _reseeded(self, overrides: Sequence[str], more: int) -> list[str]:
+        """The overrides of a trial under another seed."""
+        key = self.settings["confirm"]["key"]
+        seed = OmegaConf.select(self._compose(overrides, 0), key)
+        others = [text for text in overrides if text.partition("=")[0].lstrip("+") != key]
+        return [*others, f"{key}={seed + more}"]
 
     def _is_pruning_off(self) -> bool:
         return str(self.pruner_config["_target_"]).endswith(".NopPruner")
@@ -235,11 +326,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             parsed = read_overrides([f"{key}={value}" for key, value in keys.items()], loader)
             space.conditional[condition] = make_space(parsed, {}).distributions
             space.exact |= parsed.exact
+        if space.conditional:
+            space.replace_conditional(read_overrides(arguments, loader).distributions)
         return space
 
     def _read_grid(self) -> Grid | None:
         target = str(self.cfg.hydra.sweeper.sampler.get("_target_"))
-        if target.rpartition(".")[2] != "GridSampler":
+        if not self.is_own_grid and target.rpartition(".")[2] != "GridSampler":
             return None
         for keys in self.space.conditional.values():
             for key, kind in keys.items():
@@ -305,6 +398,36 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             self.notes.append(
                 (logging.INFO, f"checked before the start: {checked} {', '.join(groups)}")
             )
+
+    def _read_start(self) -> Start | None:
+        """The configuration as composed as the first trial, where the search has one."""
+        if (
+            not self.settings["start_as_composed"]
+            or self.grid is not None
+            or self.custom_search_space_extender is not None
+        ):
+            return None
+        check = _function_of(self.settings["check"])
+        try:
+            composed = self._compose(self.space.overrides({}), 0)
+            start = start_of(self.space, functools.partial(self._value_in, composed))
+            if start is not None and check is not None:
+                check(_of_the_application(composed))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            why = one_line(error)
+            self.notes.append((logging.WARNING, f"not begun with the config as composed: {why}"))
+            return None
+        return start
+
+    def _value_in(self, composed: DictConfig, key: str) -> Any:
+        """The value of a searched key in a job's config, for a group its member."""
+        name = key.lstrip("+")
+        if self.context.config_loader.get_group_options(_group_of(key)):
+            return composed.hydra.runtime.choices.get(name)
+        value = OmegaConf.select(composed, name, default=_ABSENT)
+        if value is _ABSENT:
+            raise Absent
+        return value
 
     def _compose(self, overrides: Sequence[str], number: int) -> DictConfig:
         """The config of a job."""
@@ -404,10 +527,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         elif done > total:
             begun = f"{done} trials done, {total} asked for: nothing to do"
         log.info("study %s in %s: %s", self.book.study.study_name, self.study_storage.shown, begun)
+        self.done_before = done
+        if done < total:
+            self._log_best_so_far(trials)
         failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
         if failed and done >= total:
             log.info("%d of them failed; %s", failed, _RETRY)
-        return done < total
+        return done < total or self.book.has_followups(trials)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -436,8 +562,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _run_pool(self, launcher: LocalLauncher) -> None:
         """Keep every core busy: the next trial starts as soon as one has ended."""
         ask_at = 0.0
+        self.display.stage("importing the application")
+        self.display.see(self._standing, now=True)
         while not (launcher.nursery.ready or self.stop):
             launcher.wait(_TICK)  # a trial's time shall not include the application's imports
+        self.display.stage("")
         while not self.stop:
             while len(self.claims) < self._jobs_at_once() and time.monotonic() >= ask_at:
                 claim = self._claim()
@@ -447,6 +576,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 launcher.start(claim.number, self._job_overrides(claim), claim.number)
             if not self.claims and self._is_done():
                 return
+            self._show()
             for ended in launcher.wait(_TICK):
                 if ended.outcome.signal and self._stop_is_near():
                     break  # killed along with the sweep, not by a fault of its own
@@ -478,7 +608,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         overrides = [self._job_overrides(claim) for claim in batch]
         assert self.launcher is not None
         try:
-            with self.stop.raising():
+            with self.stop.raising(), self.display.following(self._standing):
                 returns = self.launcher.launch(overrides, initial_job_idx=batch[0].number)
         except Exception as error:
             # A launcher gives up a whole batch when one of its workers is killed.
@@ -495,7 +625,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
         if claim is None:
             return None
-        overrides = self.space.overrides(claim.trial.params)
+        if claim.directory:  # it continues another trial, in its place
+            named = claim
+            self._patiently(lambda: self.book.describe(named, named.directory, named.overrides))
+            return claim
+        overrides = claim.overrides or self.space.overrides(claim.trial.params)
         wanted = f"trial_{claim.number:05d}"
         if self.has_own_names:
             wanted = self._name_of(self._compose(overrides, claim.number))
@@ -509,6 +643,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         for attempt in itertools.count():
             claim = self._claim_one()
             if claim is None or self.grid is not None or self.settings["repeats"]:
+                return claim
+            if claim.overrides:  # it continues or repeats another trial
                 return claim
             try:
                 other = self._repeated_by(claim)
@@ -525,10 +661,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         raise AssertionError
 
     def _repeated_by(self, claim: Claim) -> int | None:
-        """An earlier trial with the same parameters that is complete, or being run."""
-        mine = self.space.same(claim.trial.params)
-        for trial in self.book.trials()[: claim.number]:
-            if trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+        """An earlier trial with the same parameters that is complete, paused or being run."""
+        mine, trials = self.space.same(claim.trial.params), self.book.trials()
+        for trial in trials[: claim.number]:
+            ran = trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or is_paused(trial)
+            if not ran or root_of(trial) == root_of(trials[claim.number]):
                 continue
             theirs = self.space.same(trial.params)
             if theirs == mine and all(repr(theirs[key]) == repr(mine[key]) for key in mine):
@@ -556,13 +693,16 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         if claim is None:
             return None
         self.claims[claim.number] = claim
+        left_out = claim.trial.user_attrs.get(START, [])
         try:
             with self.book.snapshot():
                 for key, distribution in self.space.distributions.items():
-                    claim.trial._suggest(key, distribution)
+                    if key not in left_out:
+                        claim.trial._suggest(key, distribution)
                 unions = self.space.unions() if self.book.grid is not None else {}
                 for key, distribution in self.space.following(claim.trial.params):
-                    claim.trial._suggest(key, unions.get(key, distribution))
+                    if key not in left_out:
+                        claim.trial._suggest(key, unions.get(key, distribution))
                 self._extend(claim)
         except STORAGE_TROUBLE:
             self._forget(claim)
@@ -592,9 +732,17 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         variables = {"CVAE_STUDY": self.book.study.study_name, "CVAE_TRIAL": str(claim.number)}
         if self.study_storage.persistent:
             variables["CVAE_TRIAL_ID"] = str(claim.trial_id)
-            variables["CVAE_PRUNER"] = json.dumps(self.pruner_config)
+            # What the others are compared with, and what a mean is made of.
+            is_reference = START in claim.trial.user_attrs or is_repeat(claim.trial)
+            pruner = _NEVER if is_reference else self.pruner_config
+            variables["CVAE_PRUNER"] = json.dumps(pruner)
             if not self.study_storage.secrets:
                 variables[_STORAGE_VARIABLE] = self.study_storage.url
+        if self.halving is not None and not is_repeat(claim.trial):
+            attributes = claim.trial.user_attrs
+            variables[HALVING_VARIABLE] = self.halving.variable(
+                attributes, claim.number, is_reference=START in attributes
+            )
         if claim.resume_from:
             variables["CVAE_RESUME_FROM"] = json.dumps(
                 [self.book.locate(directory) for directory in claim.resume_from]
@@ -607,7 +755,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         trials = self._patiently(lambda: self.book.finish(claim, outcome))
         trial = trials[claim.number]
         del self.claims[claim.number]
-        log.info("%s", trial_line(trial, trials, self.book.study, self.book.total))
+        log.info("%s", trial_line(trial, trials, self.book.study, self.book.total), extra=CUT)
+        self.display.see(lambda: self._standing(trials), now=self.display.is_live)
         self._patiently(lambda: self.results.update(trials))
         failed = trial.state == TrialState.FAIL
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
@@ -629,11 +778,30 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
     def _is_done(self) -> bool:
         """Whether the study is complete; other workers' trials may still run."""
         trials = self._patiently(self.book.trials)
+        is_done = count_finished(trials) >= self.book.total
         if (self.book.grid is not None or self.is_exhausted) and not any(
             trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials
         ):
-            return True  # every point is done, for less than the total
-        return count_finished(trials) >= self.book.total
+            is_done = True  # every point is done, for less than the total
+        return is_done and not self.book.has_followups(trials)
+
+    def _standing(self, trials: Sequence[FrozenTrial] | None = None) -> Standing:
+        trials = self.book.trials() if trials is None else trials
+        return Standing.of(self.book.total, trials, self._best(trials))
+
+    def _best(self, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+        """The best so far, where there is one: of several objectives there is a front."""
+        study = self.book.study
+        return best_of(trials, study) if len(study.directions) == 1 else None
+
+    def _show(self) -> None:
+        with contextlib.suppress(*STORAGE_TROUBLE):  # whoever needs the database will tell
+            self.display.see(self._standing)
+
+    def _log_best_so_far(self, trials: Sequence[FrozenTrial]) -> None:
+        best = self._best(trials)
+        if best is not None:
+            log.info("%s", best_line(best))
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -667,6 +835,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self._interrupt(f"interrupted by {self.stop.name}")
         trials = self._patiently(self.book.trials)
         self._patiently(lambda: self.results.update(trials, final=True))
+        self._log_best_so_far(trials)
         log.info(
             "stopped by %s: %d of %d trials done, %d interrupted; the same command continues",
             self.stop.name,
@@ -677,6 +846,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         raise SystemExit(128 + self.stop.number)
 
     def _conclude(self) -> None:
+        self.display.settle()
         trials = self._patiently(self.book.trials)
         self._patiently(lambda: self.results.update(trials, final=True))
         counting = counted(trials)
@@ -689,6 +859,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 len(counting),
                 self.book.total,
             )
+        log.info("%s", counts(trials, self.display.passed, self.done_before))
         if not any(trial.state == TrialState.COMPLETE for trial in trials):
             reason = failed[-1].user_attrs.get("reason", "") if failed else "none was run"
             raise SweepFailed(
@@ -717,10 +888,13 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             return
         best = best_of(trials, study)
         assert best is not None
-        log.info("best %.6g: %s", (best.values or [0.0])[0], where(best))
+        directory = self.book.locate(str(best.user_attrs.get("directory", "")))
         overrides = best.user_attrs.get("overrides") or self.space.overrides(best.params)
-        log.info("to run it again, in %s:", shell_word(os.getcwd()))
-        log.info("  %s", single_run(overrides))
+        commands = self.settings["next_commands"] or {}
+        winner = Winner(best, directory, overrides)
+        repeated = confirmed(trials, self._sign())
+        for line in winner_lines(winner, trials, repeated, commands, self.directory):
+            log.info("%s", line)
 
     # --- helpers ----------------------------------------------------------------------------
 
@@ -864,7 +1038,7 @@ def _load_or_create(
 
 def _pruner_config(config: DictConfig, is_grid: bool) -> dict[str, Any]:
     if is_grid:  # a grid is run to see all of it
-        return {"_target_": "optuna.pruners.NopPruner"}
+        return _NEVER
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     if not str(container.get("_target_")).startswith("optuna.pruners."):

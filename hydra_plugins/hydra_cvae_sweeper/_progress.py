@@ -12,37 +12,45 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from ._book import count_finished
+from ._confirm import confirmed, is_repeat
 from ._files import write_whole
+from ._halving import PAUSED, is_paused
+from ._start import is_start
 
-_WIDTH = 100
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 def trial_line(
     trial: FrozenTrial, trials: Sequence[FrozenTrial], study: optuna.study.Study, total: int
 ) -> str:
-    """One line about a trial that has ended, the most important first, cut to the width."""
+    """One line about a trial that has ended, the most important first."""
     done = f"{count_finished(trials):>{len(str(total))}}/{total}"
     state = _WORDS.get(trial.state, trial.state.name)
-    seconds = f"{trial.user_attrs.get('seconds', 0.0):.1f}s"
+    if is_paused(trial):
+        state = f"paused at {trial.user_attrs[PAUSED]:g}"
+    if is_repeat(trial):
+        state = f"repeat {state}"
     parts = [done, f"#{trial.number}", state]
-    if trial.state == TrialState.COMPLETE:
-        parts.append(_numbers(trial.values or []))
-    parts.append(_best_so_far(trials, study))
-    parts.append(seconds)
+    if trial.state != TrialState.FAIL:
+        parts.append(numbers(trial.values or []))
+    if _is_best(trial, trials, study):
+        parts.append("(best so far)")
+    parts.append(f"{trial.user_attrs.get('seconds', 0.0):.1f}s")
     if trial.state == TrialState.FAIL:
         parts.append(str(trial.user_attrs.get("reason", "")))
-    parts += [f"{key}={_value(value)}" for key, value in _short_keys(trial.params).items()]
-    line = " ".join(part for part in parts if part)
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+    parts.append(configuration(trial))
+    return " ".join(part for part in parts if part)
 
 
-def best_of(trials: Iterable[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
-    """The best complete trial of a study with one objective."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+def best_of(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
+    """The best complete trial of a study with one objective; by its mean, once it is repeated."""
+    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+    repeated = confirmed(trials, sign)
+    if repeated:
+        return repeated[0].trial
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and not is_repeat(t)]
     if not complete:
         return None
-    sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     return min(complete, key=lambda trial: (sign * (trial.values or [0.0])[0], trial.number))
 
 
@@ -78,25 +86,37 @@ class ResultsFile:
         best = best_of(trials, self._study)
         if best is None:
             return {"name": "optuna", "best_params": {}, "best_value": None}
+        sign = -1 if self._study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
+        repeated = [
+            {"trial": one.trial.number, "mean": one.mean, "values": list(one.values)}
+            for one in confirmed(trials, sign)
+        ]
         return {
             "name": "optuna",
             "best_params": best.params,
             "best_value": (best.values or [None])[0],
             "best_trial": best.number,
             "best_directory": best.user_attrs.get("directory"),
+            **({"confirmed": repeated} if repeated else {}),
         }
 
 
-def _best_so_far(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> str:
+def _is_best(trial: FrozenTrial, trials: Sequence[FrozenTrial], study: optuna.study.Study) -> bool:
     if len(study.directions) > 1:
-        complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
-        return f"({complete} complete)"
+        return False
     best = best_of(trials, study)
-    return "" if best is None else f"best {_numbers(best.values or [])} (#{best.number})"
+    return best is not None and best.number == trial.number
 
 
-def _numbers(values: Iterable[float]) -> str:
+def numbers(values: Iterable[float]) -> str:
+    """Values of an objective, as short as they can be told apart."""
     return " ".join(f"{value:.4g}" for value in values)
+
+
+def configuration(trial: FrozenTrial) -> str:
+    """What was varied in a trial, as short as it stays clear."""
+    pairs = [f"{key}={_value(value)}" for key, value in _short_keys(trial.params).items()]
+    return " ".join([*pairs, "(as composed)"] if is_start(trial) else pairs)
 
 
 def _value(value: Any) -> str:

@@ -42,6 +42,14 @@ class Parsed:
     # Of ranges of real numbers: Optuna's steps miss some of Hydra's values by a rounding.
     exact: dict[str, list[float]] = field(default_factory=dict)
 
+    def forget(self, key: str, others: dict[str, Any]) -> None:
+        """Make room for what is said of a key last: nothing else said of it remains."""
+        for table in (self.distributions, self.fixed, self.exact):
+            for other in list(table):
+                if other.lstrip("+") == key.lstrip("+") and (table is others or other != key):
+                    del table[other]
+        self.exact.pop(key, None)
+
 
 def read_overrides(texts: Iterable[str], loader: ConfigLoader | None) -> Parsed:
     """Read overrides; raise ``SweepError`` at one that cannot be read or searched."""
@@ -63,8 +71,10 @@ def _read(override: Override, text: str, parsed: Parsed) -> None:
         return
     key = override.get_key_element()
     if not override.is_sweep_override():
+        parsed.forget(key, parsed.distributions)
         parsed.fixed[key] = override.get_value_element_as_str()
         return
+    parsed.forget(key, parsed.fixed)
     try:
         value = override._value
         if isinstance(value, IntervalSweep):

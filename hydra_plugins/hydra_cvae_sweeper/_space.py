@@ -48,6 +48,15 @@ class Space:
             key: rounded(value) if key in self.exact else value for key, value in params.items()
         }
 
+    def replace_conditional(self, given: Mapping[str, BaseDistribution]) -> None:
+        """Let what was given for a key count wherever a condition has the key, and only there."""
+        for key, distribution in given.items():
+            having = [keys for keys in self.conditional.values() if key in keys]
+            for keys in having:
+                keys[key] = distribution
+            if having:
+                self.distributions.pop(key, None)
+
     def following(self, params: Mapping[str, Any]) -> Iterator[tuple[str, BaseDistribution]]:
         """The keys that are varied because of what was sampled or fixed elsewhere."""
         chosen = {f"{key}={value}" for key, value in {**params, **self.fixed}.items()}

@@ -14,13 +14,14 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import optuna
 import sqlalchemy  # type: ignore[import-untyped, unused-ignore]
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, make_url  # type: ignore[import-untyped, unused-ignore]
 from sqlalchemy.pool import NullPool  # type: ignore[import-untyped, unused-ignore]
 
@@ -162,20 +163,28 @@ class StudyStorage:
                 yield
 
     @contextlib.contextmanager
-    def snapshot(self, storage: optuna.storages.BaseStorage) -> Iterator[None]:
-        """Within: one view of the other trials. Optuna 2 reads them anew for each sampled key.
+    def snapshot(
+        self, storage: optuna.storages.BaseStorage, hidden: Collection[int] = ()
+    ) -> Iterator[None]:
+        """Within: one view of the other trials, without the hidden ones.
 
-        Later versions read once by themselves.
+        Optuna 2 reads them anew for each sampled key, later versions once by themselves.
         """
-        former = vars(storage).get(_READ)
-        if former is None:
-            yield
-            return
-        vars(storage)[_READ] = lambda _: None
+        replaced: dict[str, Any] = {}
+        if _READ in vars(storage):
+            replaced[_READ] = lambda _: None
+        if hidden:
+            replaced["get_all_trials"] = functools.partial(
+                _visible_trials, storage.get_all_trials, hidden
+            )
+        former = {name: vars(storage)[name] for name in replaced if name in vars(storage)}
+        vars(storage).update(replaced)
         try:
             yield
         finally:
-            vars(storage)[_READ] = former
+            for name in replaced:
+                del vars(storage)[name]
+            vars(storage).update(former)
 
     def _engine_settings(self) -> dict[str, Any]:
         if self._path is not None:
@@ -213,6 +222,15 @@ def lean(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
     read = functools.partial(_read_changed, storage, backend, read_all)
     vars(storage)[_READ] = read  # hides the class's method
     return storage
+
+
+def _visible_trials(
+    get_all_trials: Callable[..., list[FrozenTrial]],
+    hidden: Collection[int],
+    *arguments: Any,
+    **keywords: Any,
+) -> list[FrozenTrial]:
+    return [t for t in get_all_trials(*arguments, **keywords) if t.number not in hidden]
 
 
 def _read_changed(cache: Any, backend: Any, read_all: Callable[[int], None], study_id: int) -> None:

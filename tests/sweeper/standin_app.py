@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -53,17 +54,35 @@ def misbehave(cfg: DictConfig) -> Any:
     return objective(cfg)
 
 
-def report_progress(cfg: DictConfig) -> None:
-    """Report the objective at each step, as a training would."""
+def report_progress(cfg: DictConfig, directory: Path) -> None:
+    """Report the objective at each step, as a training would that is evaluated there."""
     from cvae.trial import current, pruned
 
     trial = current()
-    for step in range(cfg.steps):
+    rungs = {} if trial is None else {math.ceil(rung * cfg.steps): rung for rung in trial.rungs}
+    for step in range(steps_done(cfg, directory), cfg.steps):
         time.sleep(cfg.seconds / cfg.steps)
+        with open(directory / "steps.txt", "a") as file:
+            file.write(f"{step}\n")
         if trial is not None:
             trial.report(objective(cfg), step)
             if trial.should_prune():
                 raise pruned(f"stopped at step {step}")
+            rung = rungs.get(step + 1)
+            if rung is not None and trial.stops_at(rung, objective(cfg), step):
+                raise pruned(f"stopped at {rung:g}")
+
+
+def steps_done(cfg: DictConfig, directory: Path) -> int:
+    """What the checkpoint says: here, or where the trial was interrupted."""
+    from cvae.trial import current
+
+    trial = current()
+    places = (directory, *(() if trial is None else trial.resume_from))
+    for place in places if cfg.checkpoint else ():
+        if (place / "steps.txt").exists():
+            return len((place / "steps.txt").read_text().split())
+    return 0
 
 
 @hydra.main(**CONFIG)
@@ -81,7 +100,7 @@ def main(cfg: DictConfig) -> Any:
         )
     )
     if cfg.steps:
-        report_progress(cfg)
+        report_progress(cfg, directory)
     else:
         time.sleep(cfg.seconds)
     return misbehave(cfg)

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 from optuna.trial import TrialState
 from standin import Standin, complete
+from test_halving import CONFIRMED, HALVED, check_halved
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +103,12 @@ def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str])
         if line.startswith("SLURM_JOB_ID=")
     ]
     assert len(set(jobs)) == (2 if "hydra/launcher=submitit_slurm" in launcher else 0)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_continues_trials_in_later_batches(
+    standin: Standin, launcher: list[str]
+) -> None:
+    standin.run(*HALVED, CONFIRMED, *launcher, "hydra.sweeper.n_jobs=2")
+    check_halved(standin, standin.trials())
+    assert sum("confirms" in trial.user_attrs for trial in standin.trials()) == 4

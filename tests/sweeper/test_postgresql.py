@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 from standin import SPACE, Standin
+from test_halving import HALVED, check_halved
 
 URL = os.environ.get("CVAE_TEST_POSTGRESQL", "")
 
@@ -79,3 +80,14 @@ def test_two_workers_on_postgresql(standin: Standin, url: str) -> None:
     for path in standin.directory.rglob("*"):
         if path.is_file() and path.name != "environment.txt":  # which the stand-in dumps itself
             assert str(password) not in path.read_text(errors="replace")
+
+
+def test_two_workers_share_the_rungs_on_postgresql(standin: Standin, url: str) -> None:
+    command = (
+        *HALVED, "hydra.sweeper.storage=${oc.env:CVAE_TEST_POSTGRESQL}",
+        "hydra.sweeper.study_name=halved", "hydra.sweeper.n_jobs=1",
+    )  # fmt: skip
+    workers = [standin.start(*command, CVAE_TEST_POSTGRESQL=url) for _ in range(2)]
+    for worker in workers:
+        standin.finish(worker)
+    check_halved(standin, optuna.load_study(study_name="halved", storage=url).trials)

@@ -1,0 +1,342 @@
+"""What a person sees of a search: a live view on a terminal, plain lines anywhere else.
+
+All that is shown of running trials comes from the study, so that trials of other workers and
+machines are seen, too: the last value that a job has reported, and the names and numbers that it
+has put into its trial's user attribute `progress`. Of these `share`, the share of the job that is
+done, is not shown: it tells how much time is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import statistics
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeGuard
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from ._book import count_finished
+from ._files import visible
+from ._progress import configuration, numbers
+
+CUT: Final = {"cut": True}
+"""`extra` of a log record that takes one line of the terminal, however narrow that is."""
+
+PROGRESS: Final = "progress"
+_PIPED_WIDTH: Final = 100
+_MOST_ROWS: Final = 8
+_BEST_LINES: Final = 2
+_LOOK: Final = 1.0  # seconds between two looks at the study; more where a look takes long
+_FIRST_WAIT: Final = 30.0  # seconds between two plain statuses
+_WAIT_SHARE: Final = 0.02  # of the time passed, if that is longer
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that runs, as the study has it."""
+
+    number: int
+    began: datetime | None
+    progress: Mapping[str, Any]
+    last: tuple[int, float] | None  # step and value
+
+    def seconds(self) -> float:
+        """Since its start; the clocks of two machines may differ."""
+        if self.began is None:
+            return 0.0
+        return max(0.0, (datetime.now() - self.began).total_seconds())
+
+    def line(self) -> str:
+        shown = {name: value for name, value in self.progress.items() if name != "share"}
+        told = [f"{name} {_short(value)}" for name, value in shown.items()]
+        if self.last is not None:
+            step, value = self.last
+            told += [] if shown else [f"step {step}"]
+            told.append(f"objective {numbers([value])}")
+        return f"  #{self.number}  {duration(self.seconds()):>12}  {'  '.join(told) or 'begun'}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A study at one moment."""
+
+    done: int
+    total: int
+    running: Sequence[Running]
+    best: FrozenTrial | None
+    typical: float | None  # seconds of a trial that is done
+
+    @classmethod
+    def of(cls, total: int, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> Standing:
+        """What the trials of a study say; `best` is None before there is one."""
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        times = [t.user_attrs["seconds"] for t in trials if t.state in ended and _is_timed(t)]
+        return cls(
+            done=count_finished(trials),
+            total=total,
+            running=[_running(t) for t in trials if t.state == TrialState.RUNNING],
+            best=best,
+            typical=statistics.fmean(times) if times else None,
+        )
+
+    def seconds_left(self) -> float | None:
+        """An estimate; None before anything is known."""
+        shares = [(run.seconds(), float(run.progress.get("share") or 0)) for run in self.running]
+        expected = [seconds / share for seconds, share in shares if share > 0]
+        typical = self.typical
+        if typical is None:
+            if not expected:
+                return None
+            typical = statistics.fmean(expected)
+        rest = [
+            seconds * (1 / share - 1) if share > 0 else max(0.0, typical - seconds)
+            for seconds, share in shares
+        ]
+        waiting = max(0, self.total - self.done - len(self.running))
+        return max([(sum(rest) + waiting * typical) / max(1, len(rest)), *rest])
+
+    def lines(self, passed: float) -> list[str]:
+        """The standing as text, the most important first."""
+        left = self.seconds_left()
+        rest = "time left not known yet" if left is None else f"about {duration(left)} left"
+        first = f"{self.done} of {self.total} trials done, {len(self.running)} running"
+        lines = [f"{first}; {duration(passed)} passed, {rest}"]
+        lines += [run.line() for run in self.running[:_MOST_ROWS]]
+        if len(self.running) > _MOST_ROWS:
+            lines.append(f"  and {len(self.running) - _MOST_ROWS} more")
+        if self.best is not None:
+            lines.append(f"  {best_line(self.best)}")
+        return lines
+
+
+def best_line(trial: FrozenTrial) -> str:
+    """The best trial so far, with its configuration."""
+    value = numbers(trial.values or [])
+    return f"best {value} (#{trial.number}): {configuration(trial)}"
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: 8 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def cut(text: str, width: int) -> str:
+    """A text on one line of at most `width` cells, with dots where something is left out."""
+    text = visible(text)
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 3)) + "..."
+
+
+class Display:
+    """Shows a search while it runs, and what the sweep logs of it."""
+
+    def __init__(self, *, own_terminal: bool) -> None:
+        """`own_terminal`: whether jobs print elsewhere, so that a part can be painted anew."""
+        self._began = time.monotonic()
+        self._looked = Alternation(_LOOK)
+        self._told = Alternation(_FIRST_WAIT)
+        self._stage = ""
+        self._standing: Standing | None = None
+        self._live: Live | None = None
+        if own_terminal and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            console = Console(highlight=False, markup=False, emoji=False)
+            self._live = Live(
+                console=console, get_renderable=self._view, refresh_per_second=2, transient=True
+            )
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it shows each moment."""
+        return self._live is not None
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    @contextlib.contextmanager
+    def attached(self, logger: logging.Logger) -> Iterator[None]:
+        """Within: what is logged is shown without Hydra's prefix, above the live view if any."""
+        root = logging.getLogger()
+        consoles = [handler for handler in root.handlers if _is_console(handler)]
+        handler = _Terminal(self, root, is_silent=not consoles)
+        former, logger.propagate = logger.propagate, False
+        logger.addHandler(handler)
+        streams = [handler.stream for handler in consoles]
+        try:
+            if self._live is not None and consoles:
+                self._live.start(refresh=True)
+                for console in consoles:
+                    console.setStream(sys.stdout)  # which passes the live view
+            yield
+        finally:
+            self.settle()
+            for console, stream in zip(consoles, streams, strict=True):
+                console.setStream(stream)
+            logger.removeHandler(handler)
+            logger.propagate = former
+
+    def settle(self) -> None:
+        """End the live view: what is left to say stays on the terminal."""
+        live, self._live = self._live, None
+        if live is not None and live.is_started:
+            live.stop()
+
+    def stage(self, what: str) -> None:
+        """Say what is done before the first trial can start."""
+        self._stage = what
+
+    def see(self, look: Callable[[], Standing], *, now: bool = False) -> None:
+        """Show where the study stands, if it is time for that."""
+        if not (now or self._looked.is_due()):
+            return
+        with self._looked.measured():
+            self._standing = look()
+        if self._live is None and self._standing.running and self._told.is_due():
+            for line in self._standing.lines(self.passed):
+                self.print(cut(line, self.width))
+            self._told.wait(max(_FIRST_WAIT, _WAIT_SHARE * self.passed))
+
+    @contextlib.contextmanager
+    def following(self, look: Callable[[], Standing]) -> Iterator[None]:
+        """Within: look by a thread, while the main one is kept by a launcher."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(_LOOK):
+                with contextlib.suppress(Exception):  # the main thread will tell
+                    self.see(look)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(timeout=5.0)
+
+    @property
+    def width(self) -> int:
+        """Cells of a line."""
+        if self._live is not None:
+            return self._live.console.width
+        is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+        return shutil.get_terminal_size().columns if is_known else _PIPED_WIDTH
+
+    def print(self, text: str) -> None:
+        """Print a line, which the terminal may wrap: it may be a command to be copied."""
+        if self._live is not None:
+            self._live.console.print(Text(text), soft_wrap=True)
+        else:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    def _view(self) -> Text:
+        width = self.width
+        if self._standing is None:
+            return Text(cut(f"{self._stage}; {duration(self.passed)} passed", width), style="dim")
+        first, *others = self._standing.lines(self.passed)
+        if self._stage:
+            first = f"{first} ({self._stage})"
+        view = Text(cut(first, width), style="bold", end="")
+        if self._standing.best is not None:
+            others[-1:] = textwrap.wrap(
+                others[-1],
+                width,
+                subsequent_indent="    ",
+                max_lines=_BEST_LINES,
+                placeholder=" ...",
+            )
+        for line in others:
+            view.append(f"\n{cut(line, width)}", style="not bold")
+        return view
+
+
+class Alternation:
+    """When to do again what should take only a small share of the time."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._due = 0.0
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def wait(self, seconds: float) -> None:
+        self._due = time.monotonic() + seconds
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Within: do it; the next time is due when twenty times as long has passed."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.wait(max(self._least, 20 * (time.monotonic() - began)))
+
+
+class _Terminal(logging.Handler):
+    """Prints records; those of a console of Hydra's are left to this one."""
+
+    def __init__(self, display: Display, root: logging.Logger, is_silent: bool) -> None:
+        super().__init__()
+        self._display = display
+        self._root = root
+        self._is_silent = is_silent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+            if record.levelno >= logging.WARNING:
+                text = f"{record.levelname.lower()}: {text}"
+            if getattr(record, "cut", False):
+                text = cut(text, self._display.width)
+            if not self._is_silent:
+                self._display.print(text)
+            for handler in self._root.handlers:  # such as a file of the user's
+                if not _is_console(handler) and record.levelno >= handler.level:
+                    handler.handle(record)
+        except Exception:
+            self.handleError(record)
+
+
+def _is_console(handler: logging.Handler) -> TypeGuard[logging.StreamHandler[Any]]:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(
+        handler, logging.FileHandler
+    )
+
+
+def _running(trial: FrozenTrial) -> Running:
+    values = trial.intermediate_values
+    progress = trial.user_attrs.get(PROGRESS)
+    return Running(
+        number=trial.number,
+        began=trial.datetime_start,
+        progress=progress if isinstance(progress, dict) else {},
+        last=max(values.items()) if values else None,
+    )
+
+
+def _is_timed(trial: FrozenTrial) -> bool:
+    return isinstance(trial.user_attrs.get("seconds"), int | float)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
