@@ -21,10 +21,9 @@ TOY = ["debug=smoke", "threads=1"]
 
 def steps() -> list[tuple[str, str]]:
     """What a reader does, in order: (kind, text) of files, commands and Python."""
-    pattern = re.compile(
-        r"^```(?P<kind>yaml|python)\n(?P<block>.*?)^```|^ {4}(?P<command>(?:python|printf) [^\n]*)$",
-        re.MULTILINE | re.DOTALL,
-    )
+    block = r"^```(?P<kind>yaml|python)\n(?P<block>.*?)^```"
+    command = r"^ {4}(?P<command>(?:python|printf) [^\n]*)$"
+    pattern = re.compile(f"{block}|{command}", re.MULTILINE | re.DOTALL)
     return [
         (found["kind"] or "command", found["block"] or found["command"])
         for found in pattern.finditer(TEXT)
