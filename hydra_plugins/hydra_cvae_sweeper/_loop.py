@@ -522,9 +522,10 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         trials = self.book.trials()
         done, total = count_finished(trials), self.book.total
         begun = f"{done} of {total} trials done, {self._jobs_at_once()} at once"
-        if done == total:
+        goes_on = done < total or self.book.has_followups(trials)
+        if not goes_on and done == total:
             begun = f"{done} of {total} trials done: nothing to do"
-        elif done > total:
+        elif not goes_on:
             begun = f"{done} trials done, {total} asked for: nothing to do"
         log.info("study %s in %s: %s", self.book.study.study_name, self.study_storage.shown, begun)
         self.done_before = done
@@ -533,7 +534,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
         if failed and done >= total:
             log.info("%d of them failed; %s", failed, _RETRY)
-        return done < total or self.book.has_followups(trials)
+        return goes_on
 
     # --- the loop ---------------------------------------------------------------------------
 
