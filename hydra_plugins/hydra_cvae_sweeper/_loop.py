@@ -55,7 +55,7 @@ from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
-from ._start import START, Absent, Start, start_of
+from ._start import START, Absent, Start, starting_point
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
 from ._summary import Winner, check_commands, counts, winner_lines
@@ -363,7 +363,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         check = _function_of(self.settings["check"])
         try:
             composed = self._compose(self.space.overrides({}), 0)
-            start = start_of(self.space, functools.partial(self._value_in, composed))
+            start = starting_point(self.space, functools.partial(self._value_in, composed))
             if start is not None and check is not None:
                 check(_of_the_application(composed))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
