@@ -41,15 +41,9 @@ def refusal(*arguments: str) -> str:
         ("data.train_path=x", "data.train_path: the chosen data has no such key; it is one of dat"),
         ("anneal.start=0.3", "anneal.start: the chosen anneal has no such key; it is one of annea"),
         ("model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
-        (
-            "seed=1,2",
-            "seed=1,2: one run takes one value; -m runs each of them, as a study of their",
-        ),
-        (
-            "seed=choice(1,2)",
-            "seed=choice(1,2): one run takes one value; -m searches it, as a stud",
-        ),
-        ("seed=interval(1,2)", "seed=interval(1,2): one run takes one value; -m searches it, as a"),
+        ("seed=1,2", "seed=1,2: one run takes one value; -m runs each of them, as a study of"),
+        ("seed=choice(1,2)", "seed=choice(1,2): one run takes one value; -m searches it, as a"),
+        ("seed=interval(1,2)", "seed=interval(1,2): one run takes one value; -m searches it"),
         ("seed=[1", "seed: the value '[1' cannot be read; a text with more than letters"),
         ("-m seed=1,2 model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in"),
         ("hydra.sweeper.n_trials=x", "hydra.sweeper.n_trials=x: Value 'x' of type 'str' could not"),

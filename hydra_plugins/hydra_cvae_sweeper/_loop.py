@@ -136,6 +136,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             if f"hydra.sweeper.params.{key!s}" in given
         }
         self.params = params
+        self.search_space = None  # of Hydra 1.3
         self.settings = {**self.settings, "conditional": {}}
         sweeper = config.hydra.sweeper
         with read_write(sweeper), open_dict(sweeper):
