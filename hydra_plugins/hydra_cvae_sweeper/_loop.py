@@ -58,7 +58,7 @@ from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
-from ._start import START, Absent, Start, start_of
+from ._start import START, Absent, Start, starting_point
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
 from ._summary import Winner, check_commands, counts, winner_lines
@@ -139,6 +139,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             if f"hydra.sweeper.params.{key!s}" in given
         }
         self.params = params
+        self.search_space = None  # of Hydra 1.3
         self.settings = {**self.settings, "conditional": {}}
         sweeper = config.hydra.sweeper
         with read_write(sweeper), open_dict(sweeper):
@@ -410,7 +411,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         check = _function_of(self.settings["check"])
         try:
             composed = self._compose(self.space.overrides({}), 0)
-            start = start_of(self.space, functools.partial(self._value_in, composed))
+            start = starting_point(self.space, functools.partial(self._value_in, composed))
             if start is not None and check is not None:
                 check(_of_the_application(composed))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
