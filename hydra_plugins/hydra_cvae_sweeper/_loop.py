@@ -58,7 +58,7 @@ from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
-from ._start import START, Absent, Start, starting_point
+from ._start import START, Absent, Start, is_start, starting_point
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
 from ._summary import Winner, check_commands, counts, winner_lines
@@ -565,7 +565,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         """Keep every core busy: the next trial starts as soon as one has ended."""
         ask_at = 0.0
         self.display.stage("importing the application")
-        self.display.see(self._standing, now=True)
+        self._show(now=True)
         while not (launcher.nursery.ready or self.stop):
             launcher.wait(_TICK)  # a trial's time shall not include the application's imports
         self.display.stage("")
@@ -796,9 +796,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         study = self.book.study
         return best_of(trials, study) if len(study.directions) == 1 else None
 
-    def _show(self) -> None:
+    def _show(self, *, now: bool = False) -> None:
         with contextlib.suppress(*STORAGE_TROUBLE):  # whoever needs the database will tell
-            self.display.see(self._standing)
+            self.display.see(self._standing, now=now)
 
     def _log_best_so_far(self, trials: Sequence[FrozenTrial]) -> None:
         best = self._best(trials)
@@ -886,7 +886,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             log.info("%d Pareto-optimal trials", len(front))
             for trial in front:
                 values = " ".join(f"{value:.4g}" for value in trial.values or [])
-                log.info("  %s  %s", values, where(trial))
+                log.info("  %s  %s%s", values, where(trial), " (as composed)" * is_start(trial))
             return
         best = best_of(trials, study)
         assert best is not None
