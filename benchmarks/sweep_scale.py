@@ -6,9 +6,9 @@
     SCALE_STORAGE=postgresql+psycopg2://USER@HOST/DB python benchmarks/sweep_scale.py --trials 50
 
 `--begun` fills the study with copies of twenty real trials first, so that the cost of a trial in a
-large study is measured in minutes. `--halving` has the trials report ten values and stop at two
-rungs; a trial that goes on later is counted once more. A database of your own is for this
-measurement alone: it keeps the study.
+large study is measured in minutes. `--reports` has each trial report ten values, and `--halving`
+stop at two rungs besides; a trial that goes on later is counted once more. A database of your own
+is for this measurement alone: it keeps the study.
 
 It sweeps the stand-in application of tests/sweeper, whose trials add two numbers, and watches the
 coordinator (the process that asks, tells and writes the results) from outside. Linux only: it
@@ -34,7 +34,7 @@ import sqlalchemy
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "tests" / "sweeper" / "standin_app.py"
 _SEED_TRIALS = 20
-_HALVING = ("steps=10", "checkpoint=true", "hydra.sweeper.halving.rungs=[0.35,0.7]")
+_HALVING = ("checkpoint=true", "hydra.sweeper.halving.rungs=[0.35,0.7]")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -83,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--begun", type=int, default=0, help="trials the study has before that")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once")
     parser.add_argument("--sampler", default="tpe_parallel", help="tpe_parallel, random, ...")
+    parser.add_argument("--reports", action="store_true", help="ten reported values a trial")
     parser.add_argument("--halving", action="store_true", help="successive halving at two rungs")
     parser.add_argument("--json", type=Path, help="file that takes the figures")
     options = parser.parse_args()
@@ -94,7 +95,7 @@ def _options() -> argparse.Namespace:
 
 
 def fill(storage: str, name: str, total: int) -> None:
-    """Copy the study's finished trials, row by row, until it has so many."""
+    """Copy the study's finished trials, row by row, until it has so many that count."""
     engine = sqlalchemy.create_engine(storage)
     tables = sqlalchemy.MetaData()
     tables.reflect(bind=engine)
@@ -108,7 +109,8 @@ def fill(storage: str, name: str, total: int) -> None:
         begun = [dict(row) for row in connection.execute(query).mappings()]
         copies: list[tuple[int, int]] = []
         shifts: dict[int, int] = {}
-        for number in range(len(begun), total):
+        rows_in_all = total * len(begun) // _SEED_TRIALS  # a continued trial has several
+        for number in range(len(begun), rows_in_all):
             origin = begun[number % len(begun)]
             row = {key: value for key, value in origin.items() if key != "trial_id"}
             made = connection.execute(trials.insert().values({**row, "number": number}))
@@ -162,6 +164,7 @@ def command(options: argparse.Namespace, folder: str, total: int) -> list[str]:
         f"hydra.sweeper.n_jobs={options.jobs}",
         f"hydra.sweeper.study_name=scale-{os.path.basename(folder)}",
         "hydra.sweeper.storage=${oc.env:SCALE_STORAGE}",
+        *(("steps=10",) if options.reports or options.halving else ()),
         *(_HALVING if options.halving else ()),
     ]
 

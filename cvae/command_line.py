@@ -113,9 +113,11 @@ def _explained(error: Exception, config_directory: Path) -> str:
         return f"{found[1]}: {cause[0] if cause else 'the value does not fit'}"
     if found := re.match(r"Ambiguous value for argument '(.*?)'", text):
         return (
-            f"{found[1]}: one run takes one value; -m runs each of them "
+            f"{found[1]}: one run takes one value; -m runs each of them, as a study of their own "
             "(a single text with commas goes in quotes)"
         )
+    if found := re.match(r"Sweep parameters '(.*)' requires --multirun", text):
+        return f"{found[1]}: one run takes one value; -m searches it, as a study of its own"
     variable = re.search(r"Environment variable '(\w+)' not found", text)
     if variable and variable[1] == _STORAGE_VARIABLE:
         return (

@@ -13,7 +13,7 @@ from typing import Any
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 from shared import REPOSITORY
 
@@ -93,6 +93,8 @@ def first_of_search(override: Override) -> str:
     """The override with the first of the values that it searches."""
     if not override.is_sweep_override():
         return str(override.input_line)
+    if isinstance(value := override.value(), IntervalSweep):
+        return f"{override.get_key_element()}={value.start}"
     return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import fcntl
 import json
 import math
 import os
 import re
 import shutil
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from scipy import stats
 
 from cvae import compare, report_page, results
 from cvae.results import ResultsError
+from cvae.run_directory import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 from fabricated_runs import fabricate_run, fabricate_sweep
@@ -219,6 +222,45 @@ UNFINISHED = {
     "trial": {"study": "s", "number": 3},
     "overrides": ["anneal=monotonic", "seed=4"],
 }
+
+
+def test_a_run_that_holds_its_directory_is_running(tmp_path: Path) -> None:
+    for name in ("trial_00000", "trial_00001"):
+        fabricate_run(tmp_path / name, status="interrupted")
+    with RunDirectory(tmp_path / "trial_00000").lock():
+        (tmp_path / "trial_00001" / ".lock").write_text("")
+        status = results.load(tmp_path)["status"].tolist()
+        assert status == ["running", "interrupted"]
+        counted = results.load(tmp_path)["status"].value_counts()
+        assert counted["running"] == 1
+    assert results.load(tmp_path)["status"].tolist() == ["interrupted"] * 2
+
+
+def test_a_look_at_the_results_keeps_no_run_from_its_directory(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "a", status="interrupted")
+    with open(tmp_path / "a" / ".lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as a look does, for a moment
+        threading.Timer(0.05, file.close).start()
+        with RunDirectory(tmp_path / "a").lock():
+            pass
+
+
+def test_a_trial_that_went_on_elsewhere_is_one_row(tmp_path: Path) -> None:
+    def leave(number: int, place: str) -> None:
+        word = {"status": "interrupted", "reason": "SIGINT", "continued_in": place}
+        directory = tmp_path / f"trial_{number:05d}"
+        fabricate_run(directory, status="interrupted")
+        (directory / "unfinished.json").write_text(json.dumps(word))
+
+    leave(0, "../trial_00002")
+    leave(1, "../trial_00009")  # which is not here
+    leave(2, "../trial_00003")
+    fabricate_run(tmp_path / "trial_00003", {"seed": 1}, number=3)
+    frame = results.load(tmp_path)
+    assert [Path(run).name for run in frame["run"]] == ["trial_00001", "trial_00003"]
+    assert list(frame["status"]) == ["interrupted", "complete"]
+    alone = results.load(tmp_path / "trial_00000")
+    assert list(alone["status"]) == ["interrupted"], "who asks for it alone gets it"
 
 
 @pytest.mark.parametrize(

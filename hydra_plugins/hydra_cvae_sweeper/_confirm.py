@@ -62,7 +62,11 @@ class Confirmation:
 
     def _best(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         complete = [
-            trial for trial in trials if trial.state == TrialState.COMPLETE and not is_repeat(trial)
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE
+            and not is_repeat(trial)
+            and "overrides" in trial.user_attrs  # another program's have none
         ]
         complete.sort(key=lambda trial: (self.sign * (trial.values or [0.0])[0], trial.number))
         return complete[: self.best]

@@ -125,7 +125,7 @@ class Standing:
 def best_line(trial: FrozenTrial) -> str:
     """The best trial so far, with its configuration."""
     value = numbers(trial.values or [])
-    return f"best {value} (#{trial.number}): {configuration(trial)}"
+    return f"best {value} (#{trial.number}): {configuration(trial)}".rstrip(": ")
 
 
 def duration(seconds: float) -> str:
@@ -150,9 +150,9 @@ class Display:
     def __init__(self, *, own_terminal: bool) -> None:
         """`own_terminal`: whether jobs print elsewhere, so that a part can be painted anew."""
         self._began = time.monotonic()
-        self._looked = Alternation(_LOOK)
-        self._told = Alternation(_FIRST_WAIT)
-        self._stage = ""
+        self._looked = Pace(_LOOK)
+        self._told = Pace(_FIRST_WAIT)
+        self._stage = "starting"
         self._standing: Standing | None = None
         self._live: Live | None = None
         if own_terminal and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
@@ -254,7 +254,8 @@ class Display:
             return Text(cut(f"{self._stage}; {duration(self.passed)} passed", width), style="dim")
         first, *others = self._standing.lines(self.passed)
         if self._stage:
-            first = f"{first} ({self._stage})"
+            done = f"{self._standing.done} of {self._standing.total} trials done"
+            first = f"{done}; {self._stage}, {duration(self.passed)} passed"
         view = Text(cut(first, width), style="bold", end="")
         if self._standing.best is not None:
             others[-1:] = textwrap.wrap(
@@ -269,8 +270,8 @@ class Display:
         return view
 
 
-class Alternation:
-    """When to do again what should take only a small share of the time."""
+class Pace:
+    """When to do again what shall take only a small share of the time."""
 
     def __init__(self, least: float) -> None:
         self._least = least

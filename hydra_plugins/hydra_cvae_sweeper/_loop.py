@@ -58,7 +58,7 @@ from ._progress import ResultsFile, best_of, trial_line
 from ._search import all_values, read_overrides
 from ._settings import check_sweeper
 from ._space import Grid, Space, literal, make_space, spaced
-from ._start import START, Absent, Start, start_of
+from ._start import START, Absent, Start, is_start, starting_point
 from ._stop import Stopped, StopRequest
 from ._storage import STORAGE_TROUBLE, StudyStorage, url_of
 from ._summary import Winner, check_commands, counts, winner_lines
@@ -139,6 +139,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             if f"hydra.sweeper.params.{key!s}" in given
         }
         self.params = params
+        self.search_space = None  # of Hydra 1.3
         self.settings = {**self.settings, "conditional": {}}
         sweeper = config.hydra.sweeper
         with read_write(sweeper), open_dict(sweeper):
@@ -410,7 +411,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         check = _function_of(self.settings["check"])
         try:
             composed = self._compose(self.space.overrides({}), 0)
-            start = start_of(self.space, functools.partial(self._value_in, composed))
+            start = starting_point(self.space, functools.partial(self._value_in, composed))
             if start is not None and check is not None:
                 check(_of_the_application(composed))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -522,9 +523,10 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         trials = self.book.trials()
         done, total = count_finished(trials), self.book.total
         begun = f"{done} of {total} trials done, {self._jobs_at_once()} at once"
-        if done == total:
+        goes_on = done < total or self.book.has_followups(trials)
+        if not goes_on and done == total:
             begun = f"{done} of {total} trials done: nothing to do"
-        elif done > total:
+        elif not goes_on:
             begun = f"{done} trials done, {total} asked for: nothing to do"
         log.info("study %s in %s: %s", self.book.study.study_name, self.study_storage.shown, begun)
         self.done_before = done
@@ -533,7 +535,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         failed = sum(trial.state == TrialState.FAIL for trial in counted(trials))
         if failed and done >= total:
             log.info("%d of them failed; %s", failed, _RETRY)
-        return done < total or self.book.has_followups(trials)
+        return goes_on
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -563,7 +565,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         """Keep every core busy: the next trial starts as soon as one has ended."""
         ask_at = 0.0
         self.display.stage("importing the application")
-        self.display.see(self._standing, now=True)
+        self._show(now=True)
         while not (launcher.nursery.ready or self.stop):
             launcher.wait(_TICK)  # a trial's time shall not include the application's imports
         self.display.stage("")
@@ -794,9 +796,9 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         study = self.book.study
         return best_of(trials, study) if len(study.directions) == 1 else None
 
-    def _show(self) -> None:
+    def _show(self, *, now: bool = False) -> None:
         with contextlib.suppress(*STORAGE_TROUBLE):  # whoever needs the database will tell
-            self.display.see(self._standing)
+            self.display.see(self._standing, now=now)
 
     def _log_best_so_far(self, trials: Sequence[FrozenTrial]) -> None:
         best = self._best(trials)
@@ -884,7 +886,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             log.info("%d Pareto-optimal trials", len(front))
             for trial in front:
                 values = " ".join(f"{value:.4g}" for value in trial.values or [])
-                log.info("  %s  %s", values, where(trial))
+                log.info("  %s  %s%s", values, where(trial), " (as composed)" * is_start(trial))
             return
         best = best_of(trials, study)
         assert best is not None

@@ -35,7 +35,7 @@ class Absent(Exception):
     """The configuration as composed has no value for a key."""
 
 
-def start_of(space: Space, value_of: Callable[[str], Any]) -> Start | None:
+def starting_point(space: Space, value_of: Callable[[str], Any]) -> Start | None:
     """The configuration as composed as a point; None if it lacks a key, and cannot run.
 
     Args:

@@ -8,6 +8,7 @@ takes from a dead process, they are.
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import functools
 import hashlib
@@ -21,7 +22,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import optuna
 import sqlalchemy  # type: ignore[import-untyped, unused-ignore]
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url  # type: ignore[import-untyped, unused-ignore]
 from sqlalchemy.pool import NullPool  # type: ignore[import-untyped, unused-ignore]
 
@@ -227,10 +228,25 @@ def lean(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
 def _visible_trials(
     get_all_trials: Callable[..., list[FrozenTrial]],
     hidden: Collection[int],
-    *arguments: Any,
-    **keywords: Any,
+    study_id: int,
+    deepcopy: bool = True,
+    states: Collection[TrialState] | None = None,
 ) -> list[FrozenTrial]:
-    return [t for t in get_all_trials(*arguments, **keywords) if t.number not in hidden]
+    """All trials, the hidden ones as failed, of which samplers take no notice.
+
+    They keep their places in the list: NSGA-II looks trials up by their numbers.
+    """
+    trials = [
+        _as_failed(trial) if trial.number in hidden else trial
+        for trial in get_all_trials(study_id, deepcopy=deepcopy)
+    ]
+    return trials if states is None else [trial for trial in trials if trial.state in states]
+
+
+def _as_failed(trial: FrozenTrial) -> FrozenTrial:
+    failed = copy.copy(trial)
+    failed.state = TrialState.FAIL
+    return failed
 
 
 def _read_changed(cache: Any, backend: Any, read_all: Callable[[int], None], study_id: int) -> None:

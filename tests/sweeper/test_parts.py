@@ -668,6 +668,8 @@ def test_the_job_reports_to_the_same_trial(url: str) -> None:
     handle.report(float("nan"), 1)
     handle.report(2.0, 2)
     assert handle.should_prune()
+    handle.show(0.5, epoch="4/8", bleu4=0.25)
+    assert book.trials()[0].user_attrs["progress"] == {"share": 0.5, "epoch": "4/8", "bleu4": 0.25}
     trial = book.finish(claim, Outcome("pruned", reason="too much"))[0]
     assert trial.state == TrialState.PRUNED and trial.value == 2.0
     assert trial.intermediate_values == {0: 0.5, 2: 2.0}
