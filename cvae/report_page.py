@@ -189,6 +189,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
+        "pair": list(results.PARETO),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(run_details.TENSES),
