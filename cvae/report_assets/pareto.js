@@ -1,6 +1,6 @@
 // The Pareto front of the objective's two parts.
 import { columns, data, inWords } from "./data.js";
-import { config, css, hasRoom, layout } from "./figures.js";
+import { config, css, legendAbove, layout } from "./figures.js";
 import { clickable, describe, points } from "./points.js";
 import { axisRange, clamp, span } from "./scales.js";
 import { trials } from "./state.js";
@@ -18,8 +18,7 @@ export function drawPareto(node) {
     line: { shape: "hv", color: css("--accent"), width: 1.5 },
     marker: { size: 9, symbol: "diamond", color: css("--accent") } });
   return Plotly.react(node, traces, layout({
-    margin: { l: 56, r: 20, t: 36, b: 48 }, showlegend: hasRoom(node),
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
+    ...legendAbove(node, { l: 56, r: 20, b: 48 }),
     xaxis: { title: { text: plain(inWords(data.pair[0])) }, type: "linear", range: axisRange(across),
       zeroline: false },
     yaxis: { title: { text: plain(inWords(data.pair[1])) }, type: "linear", range: axisRange(up),
