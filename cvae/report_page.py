@@ -192,6 +192,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
+        "pair": list(results.PARETO),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(run_details.TENSES),
@@ -277,24 +278,28 @@ def _groups(frame: pd.DataFrame) -> list[dict[str, Any]]:
             table = results.aggregate(frame, keys, measures)
     except results.ResultsError:
         return []
-    names = [f"group {i}" for i in range(len(table))]
+    places = [0] * len(frame)
     if keys:
-        places = frame[keys].merge(table[keys].assign(_name=names), on=keys, how="left")["_name"]
-    else:
-        places = pd.Series([names[0]] * len(frame))
-    rows = {name: [int(row) for row in np.flatnonzero(places == name)] for name in names}
-    if all(frame["seed"].iloc[some].nunique() < 2 for some in rows.values()):
+        numbered = table[keys].assign(_place=range(len(table)))
+        places = list(frame[keys].merge(numbered, on=keys, how="left")["_place"])
+    rows: list[list[int]] = [[] for _ in range(len(table))]
+    for row, place in enumerate(places):
+        rows[int(place)].append(row)
+    if all(frame["seed"].iloc[some].nunique() < 2 for some in rows if len(some) > 1):
         return []
     ends = ("mean", "std", "n", "low", "high")
+    # A single run says it all in its own row.
     return [
         {
-            "rows": rows[name],
+            "rows": some,
             "measures": {
                 measure: [_plain(line[f"{measure}_{end}"]) for end in ends] for measure in measures
-            },
+            }
+            if len(some) > 1
+            else {},
         }
-        for name, (_, line) in zip(names, table.iterrows(), strict=True)
-        if rows[name]
+        for some, line in zip(rows, table.to_dict("records"), strict=True)
+        if some
     ]
 
 

@@ -43,7 +43,7 @@ export function drawDuring(node) {
     bins.get(key).push(row);
   }
   const trace = (rows, line, opacity) => {
-    const [x, y, customdata, text, ends] = [[], [], [], [], []];
+    const [x, y, customdata, text] = [[], [], [], []];
     for (const row of rows) {
       const curve = curveOf(row);
       curve.x.forEach((at, i) => {
@@ -51,18 +51,16 @@ export function drawDuring(node) {
         y.push(curve.y[i]);
         customdata.push(row);
         text.push(`${describe(row)}<br>at step ${show(at)}: ${show(curve.y[i])}`);
-        ends.push(status[row] !== "complete" && i === curve.x.length - 1 ? 7 : 0);
       });
       x.push(null);
       y.push(null);
       customdata.push(null);
       text.push("");
-      ends.push(0);
     }
-    return { type: "scatter", mode: "lines+markers", x, y, customdata, text, hoverinfo: "text", line,
-      opacity, marker: { size: ends, symbol: "x-thin-open", color: line.color,
-        line: { width: 1.5, color: line.color } } };
+    return { type: "scatter", mode: "lines", x, y, customdata, text, hoverinfo: "text", line, opacity };
   };
+  const ends = trials.passing.filter((row) => status[row] !== "complete")
+    .map((row) => [row, curveOf(row)]).filter(([, curve]) => curve.x.length);
   const traces = [];
   if (bins.has("off")) traces.push(trace(bins.get("off"), { color: css("--bad"), width: 1, dash: "dot" }, 0.8));
   SCALE.forEach((shade, i) => {
@@ -71,6 +69,10 @@ export function drawDuring(node) {
   for (const row of trials.passing.filter((one) => state.selected.has(one))) {
     traces.push(trace([row], { color: colour(row), dash: dash(row), width: 3 }, 1));
   }
+  traces.push({ type: "scatter", mode: "markers", hoverinfo: "skip",
+    x: ends.map(([, curve]) => curve.x[curve.x.length - 1]),
+    y: ends.map(([, curve]) => curve.y[curve.y.length - 1]),
+    marker: { symbol: "x-thin-open", size: 7, color: css("--bad"), line: { width: 1.5 } } });
   if (high > low) {
     traces.push({ type: "scatter", mode: "markers", x: [null], y: [null], hoverinfo: "skip",
       marker: { color: [low], cmin: low, cmax: high, showscale: true, colorscale: COLOURS,

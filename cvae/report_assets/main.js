@@ -223,6 +223,7 @@ start();
 window.report = {
   state,
   trials,
+  panels,
   settle: () => Promise.all(panels.filter((panel) => panel.stale).map(drawPanel)),
   picture: (name, format) => pictureOf(panels.find((panel) => panel.name === name), format),
   csv: tableAsCsv,

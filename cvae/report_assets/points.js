@@ -7,7 +7,8 @@ import { state } from "./state.js";
 import { cut, plain } from "./text.js";
 
 const SYMBOLS = { complete: "circle", pruned: "triangle-down-open", diverged: "x-thin-open",
-  failed: "cross-thin-open", interrupted: "square-open", unreadable: "diamond-open" };
+  failed: "cross-thin-open", interrupted: "square-open", running: "circle-open",
+  unreadable: "diamond-open" };
 
 export const SCALE = ["#46327e", "#3f4a8a", "#365c8d", "#2e6f8e", "#277f8e", "#1fa187", "#35b779",
   "#5ec962", "#8fd744", "#c8d92b"];
@@ -16,10 +17,17 @@ export const COLOURS = SCALE.map((shade, i) => [i / (SCALE.length - 1), shade]);
 
 export function statusColour(name) {
   if (name === "complete") return css("--point");
-  return name === "pruned" || name === "interrupted" ? css("--warn") : css("--bad");
+  return ["pruned", "interrupted", "running"].includes(name) ? css("--warn") : css("--bad");
 }
 
+const described = new Map(); // it is asked for at every point of every figure
+
 export function describe(row) {
+  if (!described.has(row)) described.set(row, description(row));
+  return described.get(row);
+}
+
+function description(row) {
   const lines = [`<b>${plain(data.labels[row])}</b> ${plain(status[row])}`];
   const reason = columns.get("reason").values[row];
   if (reason) lines.push(plain(cut(reason, 60)));

@@ -2,7 +2,7 @@
 import { nameOf } from "./brushes.js";
 import { columns, count, data, inWords, plural, status } from "./data.js";
 import { byId, element } from "./elements.js";
-import { allEntries, isOff, textOf, titleOf } from "./entries.js";
+import { allEntries, isOff, textOf, titleOf, valueOf } from "./entries.js";
 import { applyFilters, compile, rejected } from "./filters.js";
 import { swatch, toggle } from "./selection.js";
 import { changed, state, trials } from "./state.js";
@@ -209,7 +209,9 @@ export function tableAsCsv() {
   const head = shown.flatMap((column) => (measured(column)
     ? ["mean", "std", "n", "low", "high"].map((end) => `${column.name}_${end}`) : [column.name]));
   const lines = trials.entries.map((entry) => [entry.label, ...shown.flatMap((column) => {
-    if (measured(column)) return entry.group.measures[column.name] || Array(5).fill(null);
+    if (measured(column)) {
+      return entry.group.measures[column.name] || [valueOf(entry, column), null, 1, null, null];
+    }
     return [entry.group ? textOf(entry, column) : column.values[entry.rows[0]]];
   })]);
   return [["trial", ...head], ...lines].map((line) => line.map(quote).join(",")).join("\n") + "\n";

@@ -175,6 +175,14 @@ class Browser:
         }
         self._request("POST", "/actions", {"actions": [source]})
 
+    def swipe(self, points: Sequence[tuple[float, float]]) -> None:
+        """Touch the first point of the viewport, move along, and let go."""
+        kinds = ["touchStart", *["touchMove"] * (len(points) - 1)]
+        for kind, (x, y) in zip(kinds, points, strict=True):
+            touch = {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            self.devtools("Input.dispatchTouchEvent", touch)
+        self.devtools("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
     def wait(self, script: str, seconds: float = 15) -> None:
         """Wait until ``script`` returns something true."""
         end = time.monotonic() + seconds
