@@ -32,7 +32,8 @@ _WIDTH_UNKNOWN: Final = 80
 _WIDEST: Final = 160
 _NARROWEST: Final = 40
 _REASONS_SHOWN: Final = 10
-_SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"}
+# Not "bleu4": that is the name of the ten pairs' BLEU-4.
+_SHORT: Final = {"objective_bleu4": "obj_bleu4", "objective_gaussian_score": "obj_gauss"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,7 @@ Functions of a table from ``results.conversions``; the conversions of several ru
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -15,8 +13,6 @@ from cvae import results
 from cvae.alphabet import TENSES
 
 KINDS: Final = ("regular", "irregular")
-
-_AT_ONCE: Final = 50  # runs whose conversions are in memory together
 
 
 def accuracy_by_tense(
@@ -79,40 +75,3 @@ def _of_split(conversions: pd.DataFrame, split: str) -> pd.DataFrame:
         there = ", ".join(conversions["split"].unique()) or "none"
         raise results.ResultsError(f"no conversions of the {split} split; there are: {there}")
     return found.assign(kind=found["regular"].map({1: "regular", 0: "irregular"}))
-
-
-def read(frame: pd.DataFrame, *, split: str = "dev") -> dict[str, dict[str, Any]]:
-    """Return for the page where each run goes wrong, by its label in ``frame``.
-
-    ``tenses`` has by kind of verb four rows, the source tenses, of four cells, the target tenses:
-    [correct, of how many], null on the diagonal. ``lengths`` has by kind a list of
-    [letters, correct, of how many]. Runs without readable conversions are left out.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(frame), _AT_ONCE):
-        some = frame.iloc[start : start + _AT_ONCE]
-        with warnings.catch_warnings(action="ignore"):  # what is damaged, the page says elsewhere
-            table = results.conversions(some, damaged="warn")
-        if "split" not in table.columns or not (table["split"] == split).any():
-            continue
-        table = _of_split(table, split)
-        labels = {run: str(label) for label, run in some["run"].items()}
-        for (run, kind, source, target), correct, count in _counts(
-            table, ["run", "kind", "source_tense", "target_tense"]
-        ):
-            if source in TENSES and target in TENSES:
-                tenses = found.setdefault(labels[run], {"tenses": {}, "lengths": {}})["tenses"]
-                rows = tenses.setdefault(kind, [[None] * len(TENSES) for _ in TENSES])
-                rows[TENSES.index(source)][TENSES.index(target)] = [correct, count]
-        table["letters"] = table["source"].str.len()
-        for (run, kind, letters), correct, count in _counts(table, ["run", "kind", "letters"]):
-            lengths = found.setdefault(labels[run], {"tenses": {}, "lengths": {}})["lengths"]
-            lengths.setdefault(kind, []).append([int(letters), correct, count])
-    return found
-
-
-def _counts(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, int, int]]:
-    """Return each group's keys, correct conversions and conversions."""
-    counts = table.groupby(keys)["correct"].agg(["sum", "size"])
-    for group, correct, count in counts.itertuples():
-        yield group, int(correct), int(count)

@@ -36,6 +36,7 @@ _STATUS_MARKS: Final = {
 }
 """Symbol and colour by status. A trial that goes on under another number is interrupted."""
 
+_ALONG: Final = ("epoch", "step", "progress")
 _LOG_FROM: Final = 50.0  # a parameter whose ends are this far apart is on a logarithmic axis
 
 
@@ -95,19 +96,21 @@ def curves(
 
     Args:
         by: the columns that make a configuration; by default every varied key.
-        along: epoch, step, progress or seconds.
+        along: epoch, step or progress, at which the runs of a configuration meet.
 
     Raises:
-        ResultsError: if no run has the column, or none is complete.
+        ResultsError: if no run has the column, none is complete, or ``along`` is none of these.
     """
     import plotly.graph_objects as go
 
     keys = [by] if isinstance(by, str) else list(results.varied(runs) if by is None else by)
-    if not (runs["status"] == "complete").any():
+    if along not in _ALONG:
+        raise results.ResultsError(f"along is {along!r}: choose from {', '.join(_ALONG)}")
+    complete = runs[(runs["status"] == "complete") & ~results.repeats(runs, keys)]
+    if complete.empty:
         raise results.ResultsError(f"none of the {len(runs)} runs is complete: nothing to draw")
-    runs = runs[~results.repeats(runs, keys)]
     figure = go.Figure(layout=_layout(along, column))
-    for i, (name, xs, table) in enumerate(_lines(runs, column, keys, along)):
+    for i, (name, xs, table) in enumerate(_lines(complete, column, keys, along)):
         colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
         if "low" in table and table["low"].notna().any():
             figure.add_scatter(
@@ -139,11 +142,9 @@ def _lines(
         lines = _schedule_lines(runs, column, keys, along)
         if lines:
             return lines
-    grain = "losses" if column in ("cross_entropy", "kl") else "evaluations"
-    table = results.curves(runs, of=grain)
-    if column not in table.columns:
-        grain = "evaluations"
-        table = results.curves(runs)
+    table = results.curves(runs, of="losses")
+    if column not in table.columns or set(table["run"]) < set(runs["run"]):
+        table = results.curves(runs)  # of another column, or of some runs that are older
     summary = results.aggregate(table, [*keys, along], column).dropna(subset=[f"{column}_mean"])
     names = {f"{column}_{end}": end for end in ("mean", "low", "high")}
     return [

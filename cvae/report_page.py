@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import conversion_errors, fine_curves, results, run_details, studies
+from cvae import fine_curves, results, run_details, studies
 
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
@@ -182,7 +182,6 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "targetLabel": target_label,
         "curves": _curves(frame, notes),
         "fine": fine_curves.read(frame),
-        "accuracy": conversion_errors.read(frame.iloc[detailed]),
         "spaces": {key: space for key, space in found.spaces.items() if key in frame.columns},
         "studyTrials": _study_trials(found, notes),
         "runs": _times(frame),
@@ -193,6 +192,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
+        "pair": list(results.PARETO),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(run_details.TENSES),

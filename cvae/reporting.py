@@ -22,8 +22,10 @@ class ProgressReport:
         self._bar = tqdm(
             total=total_epochs,
             initial=first_epoch,
-            unit="epoch",
             dynamic_ncols=True,
+            # Without the rate, so that losses and scores fit beside a bar in 80 columns.
+            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
+            "{elapsed}<{remaining}{postfix}",
             leave=False,
             disable=not sys.stderr.isatty(),
         )

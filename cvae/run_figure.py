@@ -89,7 +89,7 @@ _PANELS: Final = (
     ),
     _Panel(
         "KL of z, training (nats per word)",
-        (_Curve("kl", "steps", SKY_BLUE, steps=True), _Curve("kl", "mean of an epoch")),
+        (_Curve("kl", colour=SKY_BLUE, steps=True), _Curve("kl")),  # named in the panel above
     ),
     _Panel("Gaussian score, draws for selection", (_Curve("dev_gaussian_score"),), 1.0),
     _Panel("KL weight", (_Curve("kl_weight", colour=BLACK),)),
@@ -272,7 +272,7 @@ def _draw(
         return
     if len(drawn) == 1 and panel.which:
         axes.set_title(f"{panel.title}, {drawn[0][0].label}", loc="left", pad=_TITLE_PAD)
-    if len(drawn) > 1:
+    if len(drawn) > 1 and drawn[0][0].label:
         axes.legend(loc="best", handlelength=2.2, labelspacing=0.25, edgecolor="none")
     _scale(axes, panel, [value for _, values in drawn for value in values])
     _annotate(axes, ends, share=panel.highest == 1.0)
@@ -283,7 +283,8 @@ def _scale(axes: Axes, panel: _Panel, values: Sequence[float]) -> None:
 
     if panel.log and min(values) > 0.0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        few = max(values) < 300.0 * min(values)  # more numbers would stand in one another
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         # From zero, so that panels of different runs compare; a margin, so that no line is cut.

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from cvae import conversion_errors, results
 from cvae.alphabet import TENSES
-
-sys.path.insert(0, str(Path(__file__).parent / "browser"))
-from fabricated_runs import fabricate_run
 
 ROWS = [
     # split, source, from, to, correct, distance, regular
@@ -62,24 +57,3 @@ def test_what_is_not_there_is_said(table: pd.DataFrame) -> None:
         conversion_errors.accuracy_by_tense(table, "strong")
     with pytest.raises(results.ResultsError, match="report split has no irregular verbs"):
         conversion_errors.accuracy_by_tense(table, "irregular", split="report")
-
-
-def test_the_page_gets_the_counts_of_each_run_by_its_label(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        fabricate_run(tmp_path / name, {"seed": int(name == "b")})
-    (fabricate_run(tmp_path / "c", {"seed": 2}) / "conversions.csv").write_text("damaged")
-    fabricate_run(tmp_path / "d", status="interrupted")
-    frame = results.load(tmp_path)
-    found = conversion_errors.read(frame.iloc[[3, 1, 2]])
-    assert list(found) == ["1"]
-    dev = results.conversions(frame.iloc[[1]]).query("split == 'dev'")
-    cells = found["1"]["tenses"]["regular"]
-    assert [cells[tense][tense] for tense in range(4)] == [None] * 4
-    present = [cell for line in cells for cell in line if cell]
-    assert sum(of for _, of in present) == len(dev) == 40
-    assert sum(correct for correct, _ in present) == dev["correct"].sum()
-    past = dev[dev["target_tense"] == "past"]
-    assert cells[0][3] == [past["correct"].sum(), len(past)]
-    lengths = found["1"]["lengths"]["regular"]
-    assert [n for n, _, _ in lengths] == sorted(set(dev["source"].str.len()))
-    assert sum(of for _, _, of in lengths) == 40

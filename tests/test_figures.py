@@ -98,6 +98,8 @@ def test_losses_are_drawn_from_the_finest_file(tmp_path: Path) -> None:
     assert len(figures.curves(results.load(run), "kl").data[0].x) == 12
     lines = [f"{i},{i / 100},{i / 4000},1.0,{i}" for i in range(1, 101)]
     (run / "losses.csv").write_text("\n".join(["step,epoch,progress,cross_entropy,kl", *lines]))
+    older = fabricate_run(tmp_path / "b", {"seed": 1})
+    assert len(figures.curves(results.load(run, older), "kl").data[-1].x) == 12
     (line,) = figures.curves(results.load(run), "kl").data
     assert line.name == "all runs"
     assert line.y.tolist() == list(range(1, 101))
@@ -164,6 +166,8 @@ def test_the_figure_of_a_run_is_drawn_from_its_directory(tmp_path: Path) -> None
 def test_what_cannot_be_drawn_is_said(seeds: pd.DataFrame) -> None:
     with pytest.raises(results.ResultsError, match="no numeric column 'dev_bleu': did you mean"):
         figures.curves(seeds, "dev_bleu")
+    with pytest.raises(results.ResultsError, match="along is 'seconds': choose from epoch, step"):
+        figures.curves(seeds, "kl", along="seconds")
     with pytest.raises(results.ResultsError, match="no key varies"):
         figures.slices(seeds.iloc[:1], parameters=[])
     with pytest.raises(results.ResultsError, match="none of the 1 runs is complete"):

@@ -83,9 +83,12 @@ export function layout(more) {
   };
 }
 
-// A legend would take half of a narrow figure; a tap on a point says the same.
-export function hasRoom(node) {
-  return node.clientWidth > 560;
+// A legend above a figure, in as many lines as it needs. It would take half of a narrow figure, where
+// a tap on a point says the same.
+export function legendAbove(node, margin) {
+  const width = node.clientWidth;
+  return { showlegend: width > 560, margin: { ...margin, t: width > 560 && width < 900 ? 84 : 36 },
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" } };
 }
 
 export function heading2(text) {

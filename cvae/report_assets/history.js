@@ -1,6 +1,6 @@
 // The course of a search: each trial's objective in the order of the trials, and the best so far.
 import { columns, data, inWords, status, target } from "./data.js";
-import { config, css, hasRoom, layout } from "./figures.js";
+import { config, css, legendAbove, layout } from "./figures.js";
 import { clickable, points } from "./points.js";
 import { axisRange, clamp, span } from "./scales.js";
 import { trials } from "./state.js";
@@ -56,8 +56,7 @@ export function drawHistory(node) {
       marker: { symbol: "circle-open", size: 14, color: css("--ink"), line: { width: 1.3 } } });
   }
   return Plotly.react(node, traces, layout({
-    margin: { l: 56, r: 20, t: 36, b: 48 }, showlegend: hasRoom(node),
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
+    ...legendAbove(node, { l: 56, r: 20, b: 48 }),
     xaxis: { title: { text: isOneSearch ? "trial" : "run, in the order of their starts" },
       type: "linear", zeroline: false },
     yaxis: { title: { text: plain(inWords(data.target)) }, type: "linear", range: axisRange(range),

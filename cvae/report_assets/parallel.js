@@ -16,7 +16,7 @@ const NEAR = 9; // pixels
 const known = new Map(); // name -> { name, place, heights }
 
 function possibleAxes() {
-  return [...byImportance(), "objective_bleu4", "objective_gaussian_score", data.target]
+  return [...byImportance(), ...data.pair, data.target]
     .filter((name, i, all) => all.indexOf(name) === i)
     .filter((name) => columns.get(name).values.some((value) => value !== null));
 }

@@ -90,7 +90,7 @@ function categorical(column, present, choices) {
 function numeric({ low, high, log, of, values }) {
   const scale = log ? Math.log : (value) => value;
   const gaps = values.slice(1).map((value, i) => scale(value) - scale(values[i]));
-  const size = gaps.length ? 0.25 * Math.min(...gaps) : 0;
+  const size = gaps.length ? Math.min(0.25 * Math.min(...gaps), 0.06 * (scale(high) - scale(low))) : 0;
   const at = (row, turn) => (log ? of(row) * Math.exp(size * jitter(row, turn))
     : of(row) + size * jitter(row, turn));
   const share = (value) => (high > low ? (scale(value) - scale(low)) / (scale(high) - scale(low)) : 0.5);

@@ -1,6 +1,6 @@
 // Which worker ran what, and when.
 import { data, status } from "./data.js";
-import { config, hasRoom, layout } from "./figures.js";
+import { config, legendAbove, layout } from "./figures.js";
 import { clickable, describe, statusColour } from "./points.js";
 import { colour } from "./selection.js";
 import { state, trials } from "./state.js";
@@ -52,12 +52,10 @@ export function drawTimeline(node) {
       marker: { color: mine.map((i) => (state.selected.has(some[i].row) ? colour(some[i].row)
         : statusColour(one))), line: { width: 0 } } };
   }).filter((trace) => trace.y.length);
-  const worker = (i) => found[i].worker || "worker";
   return Plotly.react(node, traces, layout({
-    margin: { l: 60, r: 16, t: 34, b: 44 }, barmode: "overlay", showlegend: hasRoom(node),
-    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
+    ...legendAbove(node, { l: 60, r: 16, b: 44 }), barmode: "overlay",
     xaxis: { title: { text: `${name} since the first start` }, type: "linear", zeroline: false },
     yaxis: { type: "linear", autorange: "reversed", showgrid: false, zeroline: false, tickmode: "array",
-      tickvals: found.map((_, i) => i), ticktext: found.map((_, i) => plain(worker(i))) },
+      tickvals: found.map((_, i) => i), ticktext: found.map(({ worker }, i) => plain(worker || i + 1)) },
   }), config).then(() => clickable(node));
 }
