@@ -23,6 +23,11 @@ import pandas as pd
 from cvae import results
 
 DATABASE: Final = "study.db"
+_UNREADABLE: Final = (
+    *(sqlite3.Error, ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+_LEVELS: Final = 3  # how far above a run its study may be: hydra.sweep.subdir may be nested
 
 
 @dataclass(frozen=True)
@@ -69,23 +74,33 @@ def read(frame: pd.DataFrame) -> Studies:
     """Return what the databases beside the runs of ``frame`` say; without any, nothing."""
     found = Studies()
     spaces: dict[str, list[dict[str, Any]]] = {}
-    rows: dict[str, dict[str, int]] = {}
-    for row, (sweep, run) in enumerate(zip(frame["sweep"], frame["run"], strict=True)):
-        rows.setdefault(sweep, {})[Path(run).name] = row
-    for sweep, by_name in rows.items():
-        path = results.directory_of(sweep) / DATABASE
-        if not path.is_file():
-            continue
+    for path, rows in _databases(frame).items():
         try:
             with closing(_connect(path)) as database:
                 for key, space in _spaces(database):
                     if space not in spaces.setdefault(key, []):
                         spaces[key].append(space)
-                found.trials += _trials(database, by_name)
-        except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+                found.trials += _trials(database, rows)
+        except _UNREADABLE as error:
             found.notes.append(f"{path}: cannot be read as a study: {error} (left out)")
     joined = {key: _joined(several) for key, several in spaces.items()}
     found.spaces = {key: space for key, space in joined.items() if space is not None}
+    return found
+
+
+def _databases(frame: pd.DataFrame) -> dict[Path, dict[str, int]]:
+    """Return the databases above the runs, each with the rows of its runs by their directory."""
+    found: dict[Path, dict[str, int]] = {}
+    known: dict[Path, bool] = {}
+    for row, run in enumerate(frame["run"]):
+        directory = results.directory_of(run)
+        for sweep in list(directory.parents)[:_LEVELS]:
+            path = sweep / DATABASE
+            if path not in known:
+                known[path] = path.is_file()
+            if known[path]:
+                found.setdefault(path, {})[str(directory.relative_to(sweep))] = row
+                break
     return found
 
 
@@ -99,13 +114,20 @@ def _spaces(database: sqlite3.Connection) -> Iterator[tuple[str, dict[str, Any]]
         about = json.loads(text)
         attributes = about["attributes"]
         if "choices" in attributes:
-            yield key.lstrip("+"), {"choices": list(attributes["choices"])}
-        else:
+            yield key.lstrip("+"), {"choices": [_choice(value) for value in attributes["choices"]]}
+            continue
+        low, high = float(attributes["low"]), float(attributes["high"])
+        if math.isfinite(low) and math.isfinite(high):
             log = bool(attributes.get("log", "Log" in about["name"]))
-            yield (
-                key.lstrip("+"),
-                {"low": attributes["low"], "high": attributes["high"], "log": log},
-            )
+            yield key.lstrip("+"), {"low": low, "high": high, "log": log}
+
+
+def _choice(value: Any) -> Any:
+    """Return a choice as the page's JSON can hold it, which knows no infinity."""
+    is_finite = isinstance(value, float) and math.isfinite(value)
+    return (
+        value if value is None or is_finite or isinstance(value, bool | int | str) else str(value)
+    )
 
 
 def _joined(several: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -119,7 +141,7 @@ def _joined(several: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {"low": low, "high": high, "log": several[0]["log"]}
 
 
-def _trials(database: sqlite3.Connection, by_name: Mapping[str, int]) -> list[StudyTrial]:
+def _trials(database: sqlite3.Connection, rows: Mapping[str, int]) -> list[StudyTrial]:
     attributes: dict[int, dict[str, Any]] = {}
     for trial, key, text in database.execute(
         "SELECT trial_id, key, value_json FROM trial_user_attributes"
@@ -138,7 +160,9 @@ def _trials(database: sqlite3.Connection, by_name: Mapping[str, int]) -> list[St
         " ORDER BY number"
     ):
         about = attributes.get(trial, {})
-        row = by_name.get(os.path.basename(str(about.get("directory", ""))))
+        directory = str(about.get("directory", ""))
+        # Absolute ones were stored by former versions, directly below the sweep's directory.
+        row = rows.get(os.path.basename(directory) if os.path.isabs(directory) else directory)
         if row is None:
             continue
         owner = about.get("owner") or {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -48,6 +50,26 @@ def test_trials_have_their_rows_times_and_values(sweep: Path) -> None:
     assert first.values[4000] == pytest.approx(frame["objective"][0], rel=0.01)
 
 
+def test_a_study_above_nested_directories_is_found(sweep: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(sweep, moved)
+    (moved / "a").mkdir()
+    (moved / "trial_00003").rename(moved / "a" / "trial_00003")
+    with sqlite3.connect(moved / "study.db") as database:
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = '\"a/trial_00003\"'"
+            " WHERE value_json = '\"trial_00003\"'"
+        )
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = '\"/gone/trial_00004\"'"
+            " WHERE value_json = '\"trial_00004\"'"
+        )
+    database.close()
+    frame = results.load(moved)
+    rows = {trial.number: trial.row for trial in studies.read(frame).trials}
+    assert [int(frame["trial"][rows[number]]) for number in range(14)] == list(range(14))
+
+
 def test_the_database_is_not_touched(sweep: Path) -> None:
     before = (sweep / "study.db").read_bytes(), sorted(os.listdir(sweep))
     studies.read(results.load(sweep))
@@ -77,6 +99,12 @@ def test_without_a_database_there_is_nothing(tmp_path: Path) -> None:
         ({"low": 1, "high": 4, "log": False}, {"low": 2, "high": 8, "log": True}, None),
         ({"low": 1, "high": 4, "log": False}, {"choices": [1, 2]}, None),
         ({"choices": [1, 2]}, {"choices": [2, 3]}, [1, 2, 3]),
+        (
+            {"choices": [None, "a", 0.5, math.inf]},
+            {"choices": [[1]]},
+            [None, "a", 0.5, "inf", "[1]"],
+        ),
+        ({"low": 0, "high": math.inf, "log": False}, {"low": 1, "high": 2, "log": False}, (1, 2)),
     ],
 )
 def test_spaces_of_several_studies_are_joined_where_they_agree(

@@ -25,6 +25,7 @@ import { keepAddress, rememberStart, takeView } from "./view.js";
 const OF_TRIALS = ["history", "pareto", "parameters", "pair", "parallel", "during", "timeline"];
 
 function filtersChanged() {
+  state.page = 0;
   applyFilters();
   drawBody();
   drawBrushNote();
@@ -77,7 +78,6 @@ function tieTable() {
   byId("search").value = state.search;
   byId("search").addEventListener("input", () => {
     state.search = byId("search").value.trim();
-    state.page = 0;
     changed("filters");
   });
   byId("select-top").hidden = count < 4;
@@ -112,7 +112,6 @@ function tieTable() {
     byId("grouped").checked = state.grouped;
     byId("grouped").addEventListener("change", () => {
       state.grouped = byId("grouped").checked;
-      state.page = 0;
       selectAgain();
       filtersChanged();
       changed("selection");

@@ -166,6 +166,10 @@ def test_a_filter_that_makes_no_sense_is_marked_and_hides_nothing(opened: Any) -
 
 
 def test_statuses_can_be_hidden_and_search_finds_reasons(opened: Any, frame: pd.DataFrame) -> None:
+    opened.click("#next")
+    opened.click("[data-status=failed]")
+    assert opened.texts("#position") == ["1–50 of 58 of 60 trials"]  # from the first page
+    opened.click("[data-status=failed]")
     opened.click("[data-status=complete]")
     assert set(shown_trials(opened)) == set(frame.query("status != 'complete'")["trial"])
     opened.type("#search", "out of memory")
