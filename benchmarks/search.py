@@ -131,7 +131,7 @@ class Watched:
 
 
 def watched(workers: int, *, memory: bool, toy: bool) -> tuple[Watched, float]:
-    """A search of two trials a worker, and a trial's own seconds in it (median)."""
+    """A search of two trials a worker (toy: one), and a trial's own seconds in it (median)."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         size = [f"training.epochs={EPOCHS}"]
@@ -140,7 +140,7 @@ def watched(workers: int, *, memory: bool, toy: bool) -> tuple[Watched, float]:
         found = Watched(directory, memory=memory)
         found.run(
             trial_overhead.sweep_command(
-                trials=2 * workers, workers=workers, overrides=size, extra=[]
+                trials=workers if toy else 2 * workers, workers=workers, overrides=size, extra=[]
             )
         )
         ended = [
@@ -152,13 +152,16 @@ def watched(workers: int, *, memory: bool, toy: bool) -> tuple[Watched, float]:
 def measure(toy: bool) -> dict[str, Any]:
     """Searches by one worker and by two, in turns."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
+    heavy: dict[int, Watched] = {}
     starts = []
     for _ in range(1 if toy else 3):
         for workers, times in seconds.items():
-            found, time_of_trial = watched(workers, memory=False, toy=toy)
+            found, time_of_trial = watched(workers, memory=toy, toy=toy)
             times.append(time_of_trial)
             starts.append(found)
-    heavy = {workers: watched(workers, memory=True, toy=toy)[0] for workers in seconds}
+            heavy[workers] = found
+    if not toy:  # for memory alone: to look at it takes time from the trials
+        heavy = {workers: watched(workers, memory=True, toy=False)[0] for workers in seconds}
     return {
         "epochs": None if toy else EPOCHS,
         "trial_alone_seconds": measuring.summary(seconds[1]),
