@@ -1,19 +1,13 @@
 """One self-contained HTML page over a table of runs: opened from disk, without any network.
 
 The page is made of four files beside this module (markup, style, behaviour) and plotly.js, which
-draws the figures. Everything that comes from a run directory is data: it travels as one block
-of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's own
-Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
-nothing be loaded.
+draws the figures.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import difflib
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import results
+from cvae import offline_page, results
 
 TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
@@ -73,54 +67,22 @@ def _write_text(path: Path, text: str) -> None:
 
 def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
     """Return the page as text."""
-    from plotly.offline import get_plotlyjs  # late: it reads 5 MB
-
     if "run" not in frame.columns or "status" not in frame.columns:
         raise results.ResultsError("the page needs a table from cvae.results.load")
     if frame.empty:
         raise results.ResultsError("the table has no runs: there is nothing to show")
     frame = frame.reset_index(drop=True)
-    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _asset("report.js")
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (plotly, behaviour))
-    policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    return offline_page.fill(
+        _asset("report.html"),
+        title=title,
+        style=_asset("report.css"),
+        data=page_data(frame, title),
+        behaviour=_asset("report.js"),
     )
-    parts = {
-        "policy": policy,
-        "title": _escape(title),
-        "style": _asset("report.css"),
-        "data": _json(page_data(frame, title)),
-        "plotly": plotly,
-        "behaviour": behaviour,
-    }
-    page = _asset("report.html")
-    for name, text in parts.items():
-        # From the end, and in the template's order: a run that writes "%%plotly%%" into its
-        # data stands before the real placeholder, so it is never the one replaced.
-        before, _, after = page.rpartition(f"%%{name}%%")
-        page = before + text + after
-    return page
 
 
 def _asset(name: str) -> str:
     return files("cvae").joinpath("report_assets", name).read_text(encoding="utf-8")
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-def _escape(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return text
-
-
-def _json(data: object) -> str:
-    """Return JSON that may stand in a ``script`` element: nothing in it can end the element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 # --------------------------------------------------------------------------------------------
