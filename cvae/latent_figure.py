@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvae.colouring import Colouring, paler
-from cvae.latent_space import WHOLE, LatentMap, Places, Window, summary, widest_places
+from cvae.latent_space import (
+    WHOLE,
+    LatentMap,
+    Places,
+    Window,
+    neighbourhood,
+    summary,
+    widest_places,
+)
 
 if TYPE_CHECKING:
     # matplotlib takes half a second to import, and most of a program never draws.
@@ -24,7 +32,6 @@ ROWS_READABLE: Final = 32
 """How many training rows the part that is drawn larger holds, if all parts are equal."""
 
 _INK: Final = "#1d2126"
-_SOFT: Final = "#5a626c"
 _WARNING: Final = "#b3261e"
 _MARGINS: Final = {"left": 0.055, "right": 0.985, "bottom": 0.2, "top": 0.84, "wspace": 0.14}
 
@@ -58,9 +65,9 @@ def draw(
     detail.set_title("the outlined part: what each region decodes to", fontsize=9.5)
     figure.text(_MARGINS["left"], 0.955, title, fontsize=11.5, fontweight="bold", color=_INK)
     figure.text(_MARGINS["left"], 0.912, summary(seen), fontsize=9, color=_INK)
-    if seen.warning or seen.plane.elsewhere:
-        text, colour = (seen.warning, _WARNING) if seen.warning else (seen.plane.elsewhere, _SOFT)
-        figure.text(_MARGINS["left"], 0.878, text, fontsize=9, color=colour)
+    more = "; ".join(filter(None, [seen.plane.elsewhere, neighbourhood(seen)]))
+    text, colour = (seen.warning, _WARNING) if seen.warning else (more, _INK)
+    figure.text(_MARGINS["left"], 0.88, text, fontsize=9, color=colour)
     _legend(figure, seen, colouring)
     picture = io.BytesIO()
     # Without the version that matplotlib would add, the same map gives the same file.

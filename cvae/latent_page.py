@@ -13,7 +13,7 @@ from torch import Tensor
 from cvae import latent_space, offline_page
 from cvae.alphabet import TENSES
 from cvae.colouring import COLOURINGS
-from cvae.latent_space import LatentMap
+from cvae.latent_space import LatentMap, neighbourhood, summary
 
 _MODULES: Final = ("normal_distribution.js", "latent_map.js", "latent_walk.js")
 
@@ -74,7 +74,7 @@ def page_data(
     places = base64.b64encode(seen.places.astype("<u4").tobytes()).decode("ascii")
     return {
         "title": title,
-        "summary": latent_space.summary(seen),
+        "summary": "; ".join(filter(None, [summary(seen), neighbourhood(seen)])),
         "about": about(seen),
         "warning": seen.warning,
         "command": command,

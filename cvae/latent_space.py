@@ -449,11 +449,15 @@ def summary(seen: LatentMap) -> str:
     """What the map shows, in numbers."""
     rows = seen.paradigms.row_count
     plane = "the plane" if len(seen.plane.axes) == 2 else "the line"
-    text = (
+    return (
         f"{seen.covered:.1%} of {plane} decodes to training rows ({seen.rows_met:,} of {rows:,}); "
         f"{seen.returned:.1%} of the rows are decoded from their own posterior mean"
     )
-    if seen.neighbours is not None:
-        near, far = seen.neighbours
-        text += f"; neighbours differ in {near:.1f} letters, any two rows in {far:.1f}"
-    return text
+
+
+def neighbourhood(seen: LatentMap) -> str:
+    """How near in spelling neighbours are, in words; empty where no two rows border."""
+    if seen.neighbours is None:
+        return ""
+    near, any_two = seen.neighbours
+    return f"lemmas of neighbours differ in {near:.2f} letters, of any two rows in {any_two:.2f}"

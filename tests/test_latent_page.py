@@ -1,0 +1,47 @@
+"""Tests of cvae.latent_page: the page's data; tests/browser shows what a user sees of them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from test_latent_figure import map_of
+
+from cvae import latent_page
+
+
+def test_nothing_on_the_page_refers_elsewhere() -> None:
+    page = latent_page.render(
+        map_of(np.array([[0, 1], [5, 3]])),
+        colouring="letter",
+        title="<script>alert(1)</script>",
+        command="python -m cvae.interpolate run",
+        walk=None,
+    )
+    markup = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)|url\(|@import|https?:""", markup)
+    assert "alert(1)</script>" not in page
+
+
+def test_the_data_are_plain_and_small() -> None:
+    seen = map_of(np.zeros((100, 100), dtype=np.int64))
+    ends = (("walk", torch.tensor([0.0, 1.0])), ("blorp", torch.tensor([-1.0, 0.0])))
+    data = latent_page.page_data(seen, colouring="class", title="t", command="c", walk=ends)
+    assert len(json.dumps(data)) < 60_000
+    assert data["walk"] == [
+        {"name": "walk", "at": [0.5, pytest.approx(0.84134)]},
+        {"name": "blorp", "at": [pytest.approx(0.15866), 0.5]},
+    ]
+    assert data["homes"][1:] == [None] * 4
+    assert data["regions"][0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("units", "part"), [(1, "Equal lengths"), (2, "Equal areas"), (3, "the dots are projected")]
+)
+def test_how_to_read_it_depends_on_the_units(units: int, part: str) -> None:
+    places = np.array([[0, 1]]) if units == 1 else np.array([[0, 1], [2, 3]])
+    assert part in latent_page.about(map_of(places, units=units))
