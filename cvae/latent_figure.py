@@ -33,7 +33,7 @@ ROWS_READABLE: Final = 32
 
 _INK: Final = "#1d2126"
 _WARNING: Final = "#b3261e"
-_MARGINS: Final = {"left": 0.055, "right": 0.985, "bottom": 0.2, "top": 0.84, "wspace": 0.14}
+_MARGINS: Final = {"left": 0.055, "right": 0.985, "bottom": 0.2, "top": 0.82, "wspace": 0.14}
 
 
 def draw(
@@ -64,10 +64,10 @@ def draw(
     whole.set_title("the whole plane", fontsize=9.5)
     detail.set_title("the outlined part: what each region decodes to", fontsize=9.5)
     figure.text(_MARGINS["left"], 0.955, title, fontsize=11.5, fontweight="bold", color=_INK)
-    figure.text(_MARGINS["left"], 0.912, summary(seen), fontsize=9, color=_INK)
+    figure.text(_MARGINS["left"], 0.918, summary(seen), fontsize=9, color=_INK)
     more = "; ".join(filter(None, [seen.plane.elsewhere, neighbourhood(seen)]))
     text, colour = (seen.warning, _WARNING) if seen.warning else (more, _INK)
-    figure.text(_MARGINS["left"], 0.88, text, fontsize=9, color=colour)
+    figure.text(_MARGINS["left"], 0.886, text, fontsize=9, color=colour)
     _legend(figure, seen, colouring)
     picture = io.BytesIO()
     # Without the version that matplotlib would add, the same map gives the same file.
@@ -234,7 +234,7 @@ def _legend(figure: Figure, seen: LatentMap, colouring: Colouring) -> None:
     if seen.covered < 1.0:
         handles.append(Patch(color=paler("#505050"), label="pale: no training row"))
     handles.append(
-        Line2D([], [], marker="o", color=_INK, lw=0, ms=3.5, label="posterior of a training row")
+        Line2D([], [], marker="o", color=_INK, lw=0, ms=3.5, label="posterior mean of a training row")
     )
     columns = 5 if len(handles) <= 12 else 14
     figure.legend(

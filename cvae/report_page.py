@@ -6,9 +6,11 @@ draws the figures.
 
 from __future__ import annotations
 
+import base64
 import csv
 import difflib
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -41,6 +43,9 @@ _DEV_ROWS: Final = 15
 _SAMPLE_ROWS: Final = 12
 _CELL: Final = 4000  # letters of a text cell: a reason may be a traceback
 _REPORT_ROWS: Final = 1000
+_PICTURES: Final = 8
+_PICTURE_BYTES: Final = 1_000_000
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _WORD: Final = 100  # letters of a word that are compared: their number counts squared
 _SPELLINGS: Final = 5
 _SHOWN_AT_FIRST: Final = ("dev_exact_match", "seed", "seconds")
@@ -77,7 +82,7 @@ def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
         title=title,
         style=_asset("report.css"),
         data=page_data(frame, title),
-        behaviour=_asset("report.js"),
+        behaviour=_asset("report.js") + _asset("latent_pictures.js"),
     )
 
 
@@ -109,6 +114,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "curves": _curves(frame, notes),
         "conversions": _details(by_run, "conversions.csv", _conversions, notes),
         "samples": _details(by_run, "samples.csv", _samples, notes),
+        "latent": _latent_pictures(by_run, _best(frame, target), notes),
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
@@ -276,6 +282,29 @@ def _details(
     if len(damaged) > 5:
         notes.append(f"and {len(damaged) - 5} more damaged {name}")
     return found
+
+
+def _latent_pictures(
+    by_run: Mapping[int, str], best: Sequence[int], notes: list[str]
+) -> list[dict[str, Any]]:
+    """Return the maps that ``cvae.explore`` has drawn of these runs, of the best ones first."""
+    pictures: list[dict[str, Any]] = []
+    order = [*(row for row in best if row in by_run), *(row for row in by_run if row not in best)]
+    for row in order:
+        try:
+            content = (results.directory_of(by_run[row]) / "latent.png").read_bytes()
+        except OSError:
+            continue
+        if not content.startswith(_PNG) or len(content) > _PICTURE_BYTES:
+            notes.append(f"{by_run[row]}/latent.png: is no picture of cvae.explore (left out)")
+        elif len(pictures) == _PICTURES:
+            notes.append(f"maps of the latent space are those of {_PICTURES} runs")
+            break
+        else:
+            picture = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+            command = f"python -m cvae.explore {shlex.quote(by_run[row])}"
+            pictures.append({"row": row, "command": command, "picture": picture})
+    return pictures
 
 
 def _conversions(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
