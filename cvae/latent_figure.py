@@ -234,7 +234,7 @@ def _legend(figure: Figure, seen: LatentMap, colouring: Colouring) -> None:
     if seen.covered < 1.0:
         handles.append(Patch(color=paler("#505050"), label="pale: no training row"))
     handles.append(
-        Line2D([], [], marker="o", color=_INK, lw=0, ms=3.5, label="posterior mean of a training row")
+        Line2D([], [], marker="o", color=_INK, lw=0, ms=3.5, label="a row's posterior mean")
     )
     columns = 5 if len(handles) <= 12 else 14
     figure.legend(
