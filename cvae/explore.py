@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
         )
 
     def page() -> bytes:
-        ends = [(verb.name, plane.coordinates(verb.latent)) for verb in verbs]
+        ends = [(verb.name, verb.row, plane.coordinates(verb.latent)) for verb in verbs]
         return latent_page.render(
             seen,
             colouring=options.colour,

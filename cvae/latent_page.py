@@ -17,8 +17,8 @@ from cvae.latent_space import LatentMap, neighbourhood, summary
 
 _MODULES: Final = ("normal_distribution.js", "latent_map.js", "latent_walk.js")
 
-End = tuple[str, Tensor]
-"""An end of a line: a verb and its place in the plane's coordinates."""
+End = tuple[str, int | None, Tensor]
+"""An end of a line: a verb, its training row if it is one, and its place in the plane."""
 
 
 def render(
@@ -100,12 +100,20 @@ def page_data(
             }
             for key, choice in COLOURINGS.items()
         },
-        "walk": walk
-        and [
-            {"name": name, "at": _short(latent_space.quantiles(place).tolist())}
-            for name, place in walk
-        ],
+        "walk": walk and [_end(seen, homes, *end) for end in walk],
     }
+
+
+def _end(
+    seen: LatentMap,
+    homes: Sequence[list[float] | None],
+    name: str,
+    row: int | None,
+    place: Tensor,
+) -> dict[str, Any]:
+    """An end of a line; on a map of all of z the middle of its row's region, as if typed."""
+    home = None if row is None or seen.plane.elsewhere else homes[row]
+    return {"name": name, "at": home or _short(latent_space.quantiles(place).tolist())}
 
 
 def about(seen: LatentMap) -> str:

@@ -28,11 +28,11 @@ def test_nothing_on_the_page_refers_elsewhere() -> None:
 
 def test_the_data_are_plain_and_small() -> None:
     seen = map_of(np.zeros((100, 100), dtype=np.int64))
-    ends = (("walk", torch.tensor([0.0, 1.0])), ("blorp", torch.tensor([-1.0, 0.0])))
+    ends = (("swim", 1, torch.tensor([0.0, 1.0])), ("blorp", None, torch.tensor([-1.0, 0.0])))
     data = latent_page.page_data(seen, colouring="class", title="t", command="c", walk=ends)
     assert len(json.dumps(data)) < 60_000
     assert data["walk"] == [
-        {"name": "walk", "at": [0.5, pytest.approx(0.84134)]},
+        {"name": "swim", "at": [0.5, pytest.approx(0.84134)]},
         {"name": "blorp", "at": [pytest.approx(0.15866), 0.5]},
     ]
     assert data["homes"][1:] == [None] * 4
@@ -45,3 +45,13 @@ def test_the_data_are_plain_and_small() -> None:
 def test_how_to_read_it_depends_on_the_units(units: int, part: str) -> None:
     places = np.array([[0, 1]]) if units == 1 else np.array([[0, 1], [2, 3]])
     assert part in latent_page.about(map_of(places, units=units))
+
+
+@pytest.mark.parametrize(("units", "at"), [(2, [0.25, 0.5]), (3, [0.5, 0.5])])
+def test_a_line_starts_in_the_region_of_its_row_where_the_map_is_whole(
+    units: int, at: list[float]
+) -> None:
+    seen = map_of(np.kron(np.array([[0, 1]]), np.ones((8, 4), dtype=np.int64)), units=units)
+    ends = (("walk", 0, torch.zeros(2)), ("swim", 1, torch.zeros(2)))
+    data = latent_page.page_data(seen, colouring="class", title="t", command="c", walk=ends)
+    assert data["walk"][0]["at"] == pytest.approx(at, abs=0.13)

@@ -194,7 +194,9 @@ def test_any_map_fits_the_screen(
 ) -> None:
     places = np.array([[0, 1, 2]]) if units == 1 else np.array([[0, 1], [2, NOTHING_NUMBER]])
     start = torch.zeros(min(units, 2))
-    page = write(tmp_path / "a.html", places, units=units, walk=(("walk", start), ("x", start + 1)))
+    page = write(
+        tmp_path / "a.html", places, units=units, walk=(("walk", 0, start), ("x", None, start + 1))
+    )
     opened_at(browser, page, width, dark)
     wide = browser.run("return document.documentElement.scrollWidth")
     assert wide <= width
