@@ -428,6 +428,8 @@ def widest_places(places: Places) -> list[tuple[int, int, int, float]]:
 
     The depth is the distance to the next place of another paradigm or outside.
     """
+    if places.shape[0] == 1:
+        return _widest_on_a_line(places[0])
     from scipy.ndimage import distance_transform_edt, find_objects
 
     found = []
@@ -436,13 +438,21 @@ def widest_places(places: Places) -> list[tuple[int, int, int, float]]:
             continue
         top, left = box[0].start, box[1].start
         region = places[box] == number
-        if places.shape[0] == 1:
-            region = np.repeat(region, region.shape[1] + 1, axis=0)  # a line has no sides
         depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
-        row = row if places.shape[0] > 1 else 0
         found.append((number, int(top + row), int(left + column), float(depth.max())))
     return found
+
+
+def _widest_on_a_line(places: Places) -> list[tuple[int, int, int, float]]:
+    """The middle of each paradigm's longest stretch."""
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    lengths = np.diff(starts, append=len(places))
+    longest = {int(places[starts[n]]): n for n in np.argsort(lengths, kind="stable")}
+    return [
+        (number, 0, int(starts[n] + (lengths[n] - 1) // 2), float((lengths[n] + 1) // 2))
+        for number, n in sorted(longest.items())
+    ]
 
 
 def summary(seen: LatentMap) -> str:

@@ -269,6 +269,11 @@ def test_the_widest_place_lies_inside_its_region() -> None:
     assert places[int(row), int(column)] == 0
 
 
-def test_on_a_line_the_widest_place_is_the_middle() -> None:
-    places = np.array([[2, 2, 2, 2, 2, 9, 9, 9]])
-    assert [place[:3] for place in latent_space.widest_places(places)] == [(2, 0, 2), (9, 0, 6)]
+def test_on_a_line_the_widest_place_is_the_middle_of_the_longest_stretch() -> None:
+    places = np.array([[9, 2, 2, 2, 2, 2, 9, 9, 9]])
+    assert latent_space.widest_places(places) == [(2, 0, 3, 3.0), (9, 0, 7, 2.0)]
+
+
+def test_a_long_line_takes_little_memory() -> None:
+    places = np.zeros((1, 60_000), dtype=np.int64)
+    assert latent_space.widest_places(places) == [(0, 0, 29_999, 30_000.0)]
