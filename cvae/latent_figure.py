@@ -32,6 +32,7 @@ ROWS_READABLE: Final = 32
 """How many training rows the part that is drawn larger holds, if all parts are equal."""
 
 _INK: Final = "#1d2126"
+_LONGEST: Final = 16  # letters of a label
 _WARNING: Final = "#b3261e"
 _MARGINS: Final = {"left": 0.055, "right": 0.985, "bottom": 0.2, "top": 0.82, "wspace": 0.14}
 
@@ -61,14 +62,17 @@ def draw(
     _draw_panel(detail, seen, colouring, places, window)
     _label_regions(detail, seen, places, window)
     _outline(whole, window)
-    whole.set_title("the whole plane", fontsize=9.5)
-    detail.set_title("the outlined part: what each region decodes to", fontsize=9.5)
+    whole.set_title(
+        "the whole plane" if len(seen.plane.axes) == 2 else "the whole line", fontsize=9.5
+    )
+    part = "the same" if window == WHOLE else "the outlined part"
+    detail.set_title(f"{part}: what each region decodes to", fontsize=9.5)
     figure.text(_MARGINS["left"], 0.955, title, fontsize=11.5, fontweight="bold", color=_INK)
     figure.text(_MARGINS["left"], 0.918, summary(seen), fontsize=9, color=_INK)
-    more = "; ".join(filter(None, [seen.plane.elsewhere, neighbourhood(seen)]))
-    text, colour = (seen.warning, _WARNING) if seen.warning else (more, _INK)
-    figure.text(_MARGINS["left"], 0.886, text, fontsize=9, color=colour)
-    _legend(figure, seen, colouring)
+    said = [seen.warning or "", seen.plane.elsewhere, neighbourhood(seen)]
+    colour = _WARNING if seen.warning else _INK
+    figure.text(_MARGINS["left"], 0.886, "; ".join(filter(None, said)), fontsize=9, color=colour)
+    _legend(figure, seen, colouring, np.union1d(seen.places, places))
     picture = io.BytesIO()
     # Without the version that matplotlib would add, the same map gives the same file.
     canvas.print_png(picture, metadata={"Software": None})  # type: ignore[no-untyped-call]
@@ -172,6 +176,8 @@ def _label_regions(axes: Axes, seen: LatentMap, places: Places, window: Window) 
     taken: list[tuple[float, float, float]] = []
     for number, row, column, depth in sorted(widest_places(places), key=lambda place: -place[3]):
         text = seen.paradigms.forms[number][0] or "(empty)"
+        if len(text) > _LONGEST:
+            text = text[: _LONGEST - 3] + "..."
         x, y = (column + 0.5) / width, (row + 0.5) / height
         if height == 1:
             half, room, y = 0.015, 0.0, 0.5
@@ -220,18 +226,16 @@ def _outline(axes: Axes, window: Window) -> None:
         )
 
 
-def _legend(figure: Figure, seen: LatentMap, colouring: Colouring) -> None:
+def _legend(figure: Figure, seen: LatentMap, colouring: Colouring, drawn: Places) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    present = {
-        colouring.category(seen.paradigms.forms[number]) for number in np.unique(seen.places)
-    }
+    present = {colouring.category(seen.paradigms.forms[number]) for number in drawn}
     handles: list[Any] = [
         Patch(color=colouring.colours[category], label=colouring.labels[category])
         for category in sorted(present)
     ]
-    if seen.covered < 1.0:
+    if drawn.max() >= seen.paradigms.row_count:
         handles.append(Patch(color=paler("#505050"), label="pale: no training row"))
     handles.append(
         Line2D([], [], marker="o", color=_INK, lw=0, ms=3.5, label="a row's posterior mean")

@@ -134,7 +134,8 @@ function labels() {
   for (const [number, x, y, depth] of data.regions) {
     const across = (x - view.x[0]) / wide * plot.clientWidth;
     const up = (height(y, trace.x.length) - view.y[0]) / high * plot.clientHeight;
-    const text = data.forms[number][0] || "(empty)";
+    const whole = data.forms[number][0] || "(empty)";
+    const text = whole.length > 16 ? `${whole.slice(0, 13)}...` : whole;
     const half = 4 * text.length + 4;
     const room = 2 * depth / wide * plot.clientWidth;
     if (across < half || across > plot.clientWidth - half - 60 || up < 8) continue;
