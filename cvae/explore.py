@@ -22,6 +22,7 @@ from cvae.terminal import (
     exit_code_of,
     interrupt_ends_at_once,
     interrupt_is_late,
+    interrupt_raises,
     run_directory,
 )
 
@@ -102,6 +103,7 @@ def _run(options: argparse.Namespace) -> None:
     from cvae.colouring import COLOURINGS
     from cvae.run_directory import RunDirectoryError, write_atomically
 
+    interrupt_raises()  # a file may be half written from here on
     try:
         run = trained_run.load(options.run_dir)
     except RunDirectoryError as error:
@@ -116,6 +118,9 @@ def _run(options: argparse.Namespace) -> None:
         if verb.note:
             print(f"cvae.explore: {verb.note}", file=sys.stderr)
     side = options.places or latent_space.places_for(len(run.dataset.train), len(plane.axes))
+    if sys.stderr.isatty():
+        count = side ** len(plane.axes)
+        print(f"cvae.explore: decoding {count:,} places; --places makes it less", file=sys.stderr)
     seen = latent_space.draw_map(run.model, run.dataset.train, encoded, plane, side=side)
     title = f"The latent space of {_name(run)}"
 
@@ -125,7 +130,7 @@ def _run(options: argparse.Namespace) -> None:
             COLOURINGS[options.colour],
             title,
             lambda window: latent_space.decode_window(
-                run.model, plane, seen.paradigms, window, _DETAIL_PLACES
+                run.model, plane, seen.paradigms, window, min(side, _DETAIL_PLACES)
             ),
         )
 

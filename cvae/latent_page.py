@@ -118,11 +118,9 @@ def _end(
 
 def about(seen: LatentMap) -> str:
     """How the map is to be read."""
-    axes = len(seen.plane.axes)
+    equal = "areas" if len(seen.plane.axes) == 2 else "lengths"
     parts = [
-        "Equal areas hold equal shares of the prior."
-        if axes == 2
-        else "Equal lengths hold equal shares of the prior.",
+        f"The axes are spaced by prior quantiles: equal {equal} hold equal shares of the prior.",
         "A colour is what the place decodes to, a dot a training row's posterior mean.",
     ]
     if seen.plane.elsewhere:
@@ -131,10 +129,10 @@ def about(seen: LatentMap) -> str:
             f"({seen.plane.elsewhere}); the dots are projected on it, and what lies beneath one "
             "need not be what it decodes to."
         )
-    elif seen.returned < 0.9:
+    elif seen.returned < 0.5 < seen.covered:
         parts.append(
-            "A posterior mean need not lie in the region of its row: training shares the prior "
-            "out in equal parts, which moves them."
+            "Few posterior means lie in the region of their row: training has divided the prior "
+            "among the rows in equal parts, which moves the regions."
         )
     return " ".join(parts)
 

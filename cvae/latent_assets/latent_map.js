@@ -191,9 +191,10 @@ function homeOf(row) {
 
 function axis(name, range) {
   const few = plot.clientWidth < 500;
+  const text = few ? name.replace(" (", "<br>(") : `${name}, spaced by prior quantile`;
   return { range, ...zTicks(...range, few), tickangle: 0, zeroline: false,
     showgrid: false, tickfont: { size: 12 }, linecolor: style("--line"),
-    title: { text: `${name}, spaced by prior quantile`, font: { size: 13 }, standoff: 8 } };
+    title: { text, font: { size: 13 }, standoff: 8 } };
 }
 
 const touch = window.matchMedia("(pointer: coarse)").matches;
@@ -201,7 +202,7 @@ const touch = window.matchMedia("(pointer: coarse)").matches;
 function draw() {
   const paper = style("--card");
   const layout = {
-    margin: { l: flat ? 16 : 58, r: 12, t: 30, b: 50 }, paper_bgcolor: paper, plot_bgcolor: paper,
+    margin: { l: flat ? 16 : 64, r: 12, t: 30, b: 58 }, paper_bgcolor: paper, plot_bgcolor: paper,
     font: { color: style("--ink"), family: getComputedStyle(document.body).fontFamily },
     showlegend: false, hovermode: "closest", hoverdistance: 4,
     dragmode: touch ? false : "zoom", // a swipe scrolls the page

@@ -14,11 +14,13 @@ import torch
 from test_latent_figure import map_of
 from test_latent_space import NOTHING, ROWS
 
-from cvae import latent_page
+from cvae import latent_figure, latent_page, report_page, results
+from cvae.colouring import COLOURINGS
 from cvae.latent_space import Places
 
 sys.path.insert(0, str(Path(__file__).parent))
 import webdriver
+from fabricated_runs import fabricate_sweep
 
 pytestmark = pytest.mark.skipif(
     webdriver.missing() is not None, reason=webdriver.missing() or "no browser"
@@ -202,4 +204,28 @@ def test_any_map_fits_the_screen(
     assert wide <= width
     assert browser.run("return document.getElementById('warning').hidden") == (units != 3)
     assert forms(browser, "#step-forms")
+    assert [entry for entry in browser.log() if entry["level"] == "SEVERE"] == []
+
+
+def test_the_report_page_shows_the_maps_that_stand_in_the_runs(
+    browser: Any, tmp_path: Path
+) -> None:
+    fabricate_sweep(tmp_path / "runs", 3, faults=False)
+    frame = results.load(tmp_path / "runs")
+    seen = map_of(np.array([[0, 1], [2, NOTHING_NUMBER]]))
+    picture = latent_figure.draw(seen, COLOURINGS["class"], "t", lambda _: seen.places)
+    drawn = list(frame["run"][:2])
+    for run in drawn:
+        (results.directory_of(run) / "latent.png").write_bytes(picture)
+    path = tmp_path / "report.html"
+    report_page.write(frame, path)
+    browser.log()
+    browser.open(path)
+    image = "document.querySelector('#latent img')"
+    browser.wait(f"return {image}.complete && {image}.naturalWidth === 1200")
+    commands = []
+    for choice in ("0", "1"):
+        change(browser, "#latent select", choice)
+        commands += browser.texts("#latent code")
+    assert sorted(commands) == sorted(f"python -m cvae.explore {run}" for run in drawn)
     assert [entry for entry in browser.log() if entry["level"] == "SEVERE"] == []
