@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
     from torch import Tensor
 
-    from cvae.latent_space import Plane, RowLatents
+    from cvae.latent_planes import Plane
+    from cvae.latent_space import RowLatents
     from cvae.trained_run import TrainedRun
 
 HTML, PNG = "latent.html", "latent.png"
@@ -99,7 +100,7 @@ def _run(options: argparse.Namespace) -> None:
     targets = _targets(options)
     words = check_words(options.walk) if options.walk else []
 
-    from cvae import latent_figure, latent_page, latent_space, trained_run
+    from cvae import latent_figure, latent_page, latent_planes, latent_space, trained_run
     from cvae.colouring import COLOURINGS
     from cvae.run_directory import RunDirectoryError, write_atomically
 
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
     verbs = [find_verb(run, encoded, word) for word in words]
     try:
         plane = _plane(run, encoded, options, verbs)
-    except latent_space.LatentSpaceError as error:
+    except latent_planes.PlaneError as error:
         raise InputError(str(error)) from error
     for verb in verbs:
         if verb.note:
@@ -181,7 +182,7 @@ def _name(run: TrainedRun) -> str:
 def _plane(
     run: TrainedRun, encoded: RowLatents, options: argparse.Namespace, verbs: Sequence[Verb]
 ) -> Plane:
-    from cvae import latent_space
+    from cvae import latent_planes
 
     means = encoded.latents.mean
     size = run.model.latent_size
@@ -192,19 +193,19 @@ def _plane(
         if options.at is not None:
             raise InputError("--at: the plane of --walk leaves nothing to choose; give --plane too")
         names = (verbs[0].name, verbs[1].name)
-        return latent_space.plane_of_line(verbs[0].latent, verbs[1].latent, means, names)
+        return latent_planes.plane_of_line(verbs[0].latent, verbs[1].latent, means, names)
     if which == "pca":
         if size == 1:
             raise InputError("--plane is pca; z has one unit: allowed: 1")
         base, where = means.mean(dim=0), "at the rows' mean"
         if options.at is not None:
             base, where = _where(run, encoded, options.at)
-        return latent_space.principal_plane(means, base, where)
+        return latent_planes.principal_plane(means, base, where)
     units = _units(which)
     base, where = means.new_zeros(size), "0"
     if options.at is not None:
         base, where = _where(run, encoded, options.at)
-    return latent_space.unit_plane(units, base, where)
+    return latent_planes.unit_plane(units, base, where)
 
 
 def _units(text: str) -> list[int]:

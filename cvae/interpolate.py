@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--steps is {options.steps}; allowed: 2 to {MOST_STEPS}")
     words = check_words([options.start, options.end])
 
-    from cvae import latent_space, trained_run
+    from cvae import latent_planes, latent_space, trained_run
     from cvae.run_directory import RunDirectoryError
 
     try:
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> None:
         if verb.note:
             print(f"cvae.interpolate: {verb.note}", file=sys.stderr)
     of_code = options.space == "code"
-    points = latent_space.line(
+    points = latent_planes.line(
         start.code if of_code else start.latent,
         end.code if of_code else end.latent,
         options.steps,

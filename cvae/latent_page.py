@@ -13,6 +13,7 @@ from torch import Tensor
 from cvae import latent_space, offline_page
 from cvae.alphabet import TENSES
 from cvae.colouring import COLOURINGS
+from cvae.latent_planes import quantiles
 from cvae.latent_space import LatentMap, neighbourhood, summary
 
 _MODULES: Final = ("normal_distribution.js", "latent_map.js", "latent_walk.js")
@@ -113,7 +114,7 @@ def _end(
 ) -> dict[str, Any]:
     """An end of a line; on a map of all of z the middle of its row's region, as if typed."""
     home = None if row is None or seen.plane.elsewhere else homes[row]
-    return {"name": name, "at": home or _short(latent_space.quantiles(place).tolist())}
+    return {"name": name, "at": home or _short(quantiles(place).tolist())}
 
 
 def about(seen: LatentMap) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from shared import DEFAULT, REPORT, write_untrained_run
 
-from cvae import interpolate, latent_space
+from cvae import interpolate, latent_planes, latent_space
 from cvae.alphabet import TENSES
 from cvae.data import Forms
 from cvae.model import build_model
@@ -51,7 +51,7 @@ def test_the_steps_are_the_models(
     encoded = latent_space.row_latents(loaded.model, loaded.dataset.train)
     ends = [interpolate.find_verb(loaded, encoded, word) for word in ("walk", "swim")]
     points = [end.code if space == "code" else end.latent for end in ends]
-    line = latent_space.line(points[0], points[1], 3, spherical=path == "spherical")
+    line = latent_planes.line(points[0], points[1], 3, spherical=path == "spherical")
     wanted = latent_space.decode_points(loaded.model, line, codes=space == "code")
     assert [tuple(row[tense] for tense in TENSES) for row in rows] == wanted
 

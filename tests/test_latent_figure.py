@@ -14,7 +14,8 @@ from test_latent_space import NOTHING, ROWS
 
 from cvae import latent_figure
 from cvae.colouring import COLOURINGS, paler
-from cvae.latent_space import WHOLE, LatentMap, Paradigms, Places, unit_plane
+from cvae.latent_planes import unit_plane
+from cvae.latent_space import WHOLE, LatentMap, Paradigms, Places
 
 
 def map_of(places: Places, *, units: int = 2, warning: str | None = None) -> LatentMap:
@@ -28,8 +29,6 @@ def map_of(places: Places, *, units: int = 2, warning: str | None = None) -> Lat
         rows=np.full((len(ROWS), axes), 0.5),
         spread=np.full((len(ROWS), axes), 0.1),
         decoded=np.arange(len(ROWS)),
-        kl=1.0,
-        active_units=axes,
         neighbours=None,
         warning=warning,
     )

@@ -10,10 +10,10 @@ import torch
 from shared import DEFAULT, REPORT, VERBS
 from torch import Tensor
 
-from cvae import latent_space, metrics
+from cvae import latent_planes, latent_space, metrics
 from cvae.data import Forms, Paradigm
 from cvae.inflection import is_regular
-from cvae.latent_space import LatentSpaceError, Paradigms, RowLatents
+from cvae.latent_space import Paradigms, RowLatents
 from cvae.model import ConditionalVAE, Gaussian, build_model
 
 
@@ -46,90 +46,6 @@ def by_quadrant(_: object, z: Tensor, __: object) -> list[Forms]:
 @pytest.fixture
 def quadrants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent_space, "generate", by_quadrant)
-
-
-# --- Planes ------------------------------------------------------------------------------------
-
-
-def test_a_plane_of_units_holds_the_others() -> None:
-    base = torch.tensor([5.0, 0.5, 7.0, -1.0])
-    plane = latent_space.unit_plane([2, 0], base, "chosen")
-    z = plane.latents(torch.tensor([[1.0, 2.0]]))
-    assert z.tolist() == [[2.0, 0.5, 1.0, -1.0]]
-    assert plane.coordinates(z).tolist() == [[1.0, 2.0]]
-    assert plane.axes == ("z3", "z1")
-    assert "chosen" in plane.elsewhere
-
-
-@pytest.mark.parametrize(
-    ("units", "size", "allowed"),
-    [
-        ([0, 2], 2, "two different units from 1 to 2"),
-        ([1, 1], 3, "two different units from 1 to 3"),
-        ([0], 3, "two different units from 1 to 3"),
-        ([-1, 0], 3, "two different units from 1 to 3"),
-        ([0, 1], 1, "allowed: 1"),
-    ],
-)
-def test_units_that_z_lacks_are_named(units: list[int], size: int, allowed: str) -> None:
-    with pytest.raises(LatentSpaceError, match=allowed):
-        latent_space.unit_plane(units, torch.zeros(size), "0")
-
-
-@pytest.mark.parametrize("size", [2, 3, 32])
-def test_the_principal_plane_holds_the_most_variance_and_says_how_much(size: int) -> None:
-    torch.manual_seed(0)
-    directions = torch.linalg.qr(torch.randn(size, size)).Q[:2]
-    weights = torch.randn(500, 2)
-    weights = torch.linalg.qr(weights - weights.mean(dim=0)).Q * torch.tensor([3.0, 1.0])
-    plane = latent_space.principal_plane(weights @ directions, torch.zeros(size), "0")
-    assert torch.allclose((plane.directions @ directions.T).abs(), torch.eye(2), atol=1e-4)
-    assert [axis.split("(")[1] for axis in plane.axes] == ["90% of variance)", "10% of variance)"]
-    assert torch.allclose(plane.directions @ plane.directions.T, torch.eye(2), atol=1e-5)
-
-
-def test_the_plane_of_a_line_holds_both_ends() -> None:
-    torch.manual_seed(0)
-    means = torch.randn(50, 8)
-    plane = latent_space.plane_of_line(means[3], means[7], means, ("walk", "swim"))
-    for end in (means[3], means[7]):
-        again = plane.latents(plane.coordinates(end.unsqueeze(0)))[0]
-        assert torch.allclose(again, end, atol=1e-5)
-    assert torch.allclose(plane.directions @ plane.directions.T, torch.eye(2), atol=1e-5)
-    with pytest.raises(LatentSpaceError, match="walk and swim have the same latent"):
-        latent_space.plane_of_line(means[3], means[3], means, ("walk", "swim"))
-
-
-# --- Lines -------------------------------------------------------------------------------------
-
-
-def test_a_straight_line_has_equal_steps_and_both_ends() -> None:
-    points = latent_space.line(
-        torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0]), 5, spherical=False
-    )
-    assert points.tolist() == [[0.0, 1.0], [0.5, 1.0], [1.0, 1.0], [1.5, 1.0], [2.0, 1.0]]
-
-
-def test_an_arc_turns_at_a_steady_angle_and_keeps_the_length() -> None:
-    points = latent_space.line(
-        torch.tensor([2.0, 0.0]), torch.tensor([0.0, 4.0]), 3, spherical=True
-    )
-    diagonal = 3.0 / math.sqrt(2.0)
-    assert torch.allclose(
-        points, torch.tensor([[2.0, 0.0], [diagonal, diagonal], [0.0, 4.0]]), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [([0.0, 0.0], [1.0, 2.0]), ([1.0, 1.0], [2.0, 2.0]), ([1.0, 0.0], [-1.0, 0.0])],
-)
-def test_where_no_arc_is_the_nearest_the_line_is_straight(
-    start: list[float], end: list[float]
-) -> None:
-    ends = torch.tensor(start), torch.tensor(end)
-    arc = latent_space.line(*ends, 4, spherical=True)
-    assert torch.equal(arc, latent_space.line(*ends, 4, spherical=False))
 
 
 # --- Verbs -------------------------------------------------------------------------------------
@@ -170,7 +86,7 @@ def test_in_a_one_level_model_the_place_is_the_code() -> None:
 
 
 def test_places_are_decoded_where_they_lie(quadrants: None) -> None:
-    plane = latent_space.unit_plane([0, 1], torch.zeros(2), "0")
+    plane = latent_planes.unit_plane([0, 1], torch.zeros(2), "0")
     paradigms = Paradigms(ROWS)
     places = latent_space.decode_window(model_of(2), plane, paradigms, latent_space.WHOLE, 4)
     nothing = len(ROWS)
@@ -188,15 +104,15 @@ def test_a_window_is_spaced_by_prior_quantiles(monkeypatch: pytest.MonkeyPatch) 
         return [WALK] * len(z)
 
     monkeypatch.setattr(latent_space, "generate", remember)
-    plane = latent_space.unit_plane([1, 0], torch.zeros(2), "0")
+    plane = latent_planes.unit_plane([1, 0], torch.zeros(2), "0")
     latent_space.decode_window(model_of(2), plane, Paradigms(ROWS), (0.0, 1.0, 0.5, 1.0), 2)
-    quantiles = latent_space.quantiles(seen[0])
+    quantiles = latent_planes.quantiles(seen[0])
     wanted = [[0.625, 0.25], [0.625, 0.75], [0.875, 0.25], [0.875, 0.75]]
     assert torch.allclose(quantiles, torch.tensor(wanted, dtype=torch.float64), atol=1e-6)
 
 
 def test_the_numbers_of_a_map(quadrants: None) -> None:
-    plane = latent_space.unit_plane([0, 1], torch.zeros(2), "0")
+    plane = latent_planes.unit_plane([0, 1], torch.zeros(2), "0")
     means = [[1.0, 1.0], [1.0, -1.0], [-1.0, 0.0], [-1.0, 1.0], [0.0, 0.0]]
     seen = latent_space.draw_map(model_of(2), ROWS, encoded(means), plane, side=8)
     assert seen.covered == 0.5
@@ -204,7 +120,6 @@ def test_the_numbers_of_a_map(quadrants: None) -> None:
     assert seen.returned == 0.4
     assert seen.rows[0] == pytest.approx([0.8413, 0.8413], abs=1e-4)
     assert seen.spread[0] == pytest.approx([0.1, 0.1])
-    assert seen.active_units == 2
     near = metrics.edit_distance("walk", "swim")
     assert seen.neighbours == (near, near)  # the only two rows with a place
     assert seen.warning is None
@@ -215,7 +130,7 @@ def test_the_numbers_of_a_map(quadrants: None) -> None:
 
 @pytest.mark.parametrize("spread", [1.0, 0.1])
 def test_a_collapsed_latent_is_named(quadrants: None, spread: float) -> None:
-    plane = latent_space.unit_plane([0, 1], torch.zeros(2), "0")
+    plane = latent_planes.unit_plane([0, 1], torch.zeros(2), "0")
     seen = latent_space.draw_map(
         model_of(2), ROWS, encoded([[0.0, 0.0]] * len(ROWS), spread), plane, side=8
     )
@@ -226,7 +141,7 @@ def test_a_collapsed_latent_is_named(quadrants: None, spread: float) -> None:
 
 def test_a_decoder_that_ignores_z_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent_space, "generate", lambda _, z, __: [WALK] * len(z))
-    plane = latent_space.unit_plane([0, 1], torch.zeros(2), "0")
+    plane = latent_planes.unit_plane([0, 1], torch.zeros(2), "0")
     means = [[2.0 * row, -row] for row in range(len(ROWS))]
     seen = latent_space.draw_map(model_of(2), ROWS, encoded(means), plane, side=8)
     assert seen.warning is not None and "the decoder does not use z" in seen.warning
@@ -240,9 +155,9 @@ def test_any_latent_size_and_few_rows_make_a_map(size: int, count: int) -> None:
     rows = ROWS[:count]
     found = latent_space.row_latents(model, rows)
     plane = (
-        latent_space.unit_plane(range(size), torch.zeros(size), "0")
+        latent_planes.unit_plane(range(size), torch.zeros(size), "0")
         if size <= 2
-        else latent_space.principal_plane(found.latents.mean, torch.zeros(size), "0")
+        else latent_planes.principal_plane(found.latents.mean, torch.zeros(size), "0")
     )
     seen = latent_space.draw_map(model, rows, found, plane, side=6)
     assert seen.places.shape == ((1, 6) if size == 1 else (6, 6))
