@@ -116,8 +116,7 @@ def _run(options: argparse.Namespace) -> None:
     except latent_planes.PlaneError as error:
         raise InputError(str(error)) from error
     for verb in verbs:
-        if verb.note:
-            print(f"cvae.explore: {verb.note}", file=sys.stderr)
+        _say_note(verb)
     side = options.places or latent_space.places_for(len(run.dataset.train), len(plane.axes))
     if sys.stderr.isatty():
         count = side ** len(plane.axes)
@@ -179,6 +178,11 @@ def _name(run: TrainedRun) -> str:
     return f"{levels} model (z of {units}, data {run.dataset.name}, seed {run.config.get('seed')})"
 
 
+def _say_note(verb: Verb) -> None:
+    if verb.note:
+        print(f"cvae.explore: {verb.note}", file=sys.stderr)
+
+
 def _plane(
     run: TrainedRun, encoded: RowLatents, options: argparse.Namespace, verbs: Sequence[Verb]
 ) -> Plane:
@@ -218,6 +222,7 @@ def _where(run: TrainedRun, encoded: RowLatents, text: str) -> tuple[Tensor, str
     """A point (latent,) that the plane goes through, and in words what it is."""
     if "=" not in text:
         verb = find_verb(run, encoded, check_words([text])[0])
+        _say_note(verb)
         return verb.latent, f"as at {verb.name}"
     point = encoded.latents.mean.new_zeros(run.model.latent_size)
     for part in text.split(","):

@@ -137,6 +137,9 @@ def test_a_verb_that_is_no_row_can_be_walked_from_and_is_named(
     data = explored(tmp_path, run, "--walk", "blorp", "swim")
     assert data["walk"][0]["name"] == "blorp"
     assert "blorp is no training verb" in capsys.readouterr().err
+    data = explored(tmp_path, run_of(tmp_path, 3), "--at", "blorp")
+    assert "as at blorp" in data["about"]
+    assert "blorp is no training verb" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
