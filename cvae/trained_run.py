@@ -60,7 +60,7 @@ def _where_started(directory: Path, node: dict[str, Any]) -> dict[str, str]:
     """The relative paths among the settings, from the directory the run was started in."""
     try:
         text = (directory / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
-        started = yaml.load(text, Loader=yaml.CSafeLoader)["hydra"]["runtime"]["cwd"]
+        started = yaml.safe_load(text)["hydra"]["runtime"]["cwd"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return {}
     return {
