@@ -117,13 +117,17 @@ def generate(model: ConditionalVAE, z: Tensor, device: torch.device) -> list[For
     """Decode prior draws (draws, latent) under all four tenses, from weights alone."""
     paradigms: list[Forms] = []
     for chunk in torch.split(z, _CHUNK // len(TENSES)):
-        codes = model.code_of_latent(chunk.to(device)).repeat_interleave(len(TENSES), dim=0)
-        tenses = torch.arange(len(TENSES), device=device).repeat(len(chunk))
-        words = [decode(row) for row in model.greedy(codes, tenses).tolist()]
-        paradigms += [
-            (words[i], words[i + 1], words[i + 2], words[i + 3]) for i in range(0, len(words), 4)
-        ]
+        paradigms += decode_codes(model, model.code_of_latent(chunk.to(device)))
     return paradigms
+
+
+@torch.no_grad()
+def decode_codes(model: ConditionalVAE, codes: Tensor) -> list[Forms]:
+    """Decode some codes (batch, code) under all four tenses."""
+    tenses = torch.arange(len(TENSES), device=codes.device).repeat(len(codes))
+    symbols = model.greedy(codes.repeat_interleave(len(TENSES), dim=0), tenses)
+    words = [decode(row) for row in symbols.tolist()]
+    return [(words[i], words[i + 1], words[i + 2], words[i + 3]) for i in range(0, len(words), 4)]
 
 
 class Observations:

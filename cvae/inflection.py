@@ -147,6 +147,49 @@ def is_regular(forms: Sequence[str]) -> bool:
     return third_person in allowed[0] and progressive in allowed[1] and past in allowed[2]
 
 
+INFLECTION_CLASSES: Final = (
+    "adds -ed",
+    "final e, adds -d",
+    "final y, -ied",
+    "stem lengthened",
+    "past unchanged",
+    "vowel change",
+    "past in -t or -d",
+    "other irregular",
+)
+"""The classes of :func:`inflection_class`: four regular ones (walk, bake, try, stop), then four
+irregular ones (cut, sing, send, go)."""
+
+REGULAR_CLASSES: Final = 4
+"""How many of ``INFLECTION_CLASSES``, from the first, are those of regular verbs."""
+
+
+def inflection_class(forms: Sequence[str]) -> int:
+    """Return the class of four forms, an index into ``INFLECTION_CLASSES``, by spelling alone.
+
+    Regular verbs are told apart by how the stem meets -ed; a lengthened stem doubles its last
+    letter (stopped) or adds a k (panicked). An irregular past has another vowel (sang, began),
+    or a -t or -d of its own (sent, kept, made), or is the lemma itself (cut); the rest share too
+    little with their lemma (went, was). Any four words have a class, also ones that are no verb.
+    """
+    lemma, _, _, past = forms
+    if lemma and is_regular(forms):
+        endings = (lemma + "ed", lemma + "d", lemma[:-1] + "ied")
+        return endings.index(past) if past in endings else 3
+    if past == lemma:
+        return 4
+    if lemma and past and _consonants(past) == _consonants(lemma):
+        return 5
+    same_start = lemma[:1] == past[:1]
+    return 6 if same_start and past.removesuffix("e").endswith(("t", "d")) else 7
+
+
+def _consonants(word: str) -> str:
+    """The consonants as they sound, roughly: struck is as strike, and swam as swim."""
+    letters = re.sub("ck|c", "k", re.sub("[aeiouwy]", "", word))
+    return re.sub(r"(.)\1", r"\1", letters)
+
+
 _KEEPS_DOUBLE: Final = re.compile(r"(?:ss|zz|ff|[^e]ll|^[^aeiou]*u?ell|^add|^egg|^err|^[^c]*urr)$")
 """Stems whose double consonant belongs to the lemma: miss, buzz, call, spell, add, purr."""
 

@@ -1,17 +1,11 @@
 """One self-contained HTML page over a table of runs: opened from disk, without any network.
 
 The page is made of the files in ``report_assets`` (markup, style, and behaviour in modules) and
-plotly.js, which draws the figures. Everything that comes from a run directory is data: it travels
-as one block of JSON in which ``<`` cannot occur, reaches the document as text only, and the page's
-own Content-Security-Policy lets no script run but the ones written here (by their hash) and lets
-nothing be loaded.
+plotly.js, which draws the figures. Everything that comes from a run directory is data.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 import re
 import warnings
@@ -23,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import fine_curves, results, run_details, studies
+from cvae import fine_curves, offline_page, results, run_details, studies
 
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
@@ -88,34 +82,18 @@ def _write_text(path: Path, text: str) -> None:
 
 def render(frame: pd.DataFrame, *, title: str = "Runs compared") -> str:
     """Return the page as text."""
-    from plotly.offline import get_plotlyjs  # late: it reads 5 MB
-
     if "run" not in frame.columns or "status" not in frame.columns:
         raise results.ResultsError("the page needs a table from cvae.results.load")
     if frame.empty:
         raise results.ResultsError("the table has no runs: there is nothing to show")
     frame = frame.reset_index(drop=True)
-    plotly, behaviour = get_plotlyjs().replace("</script", "<\\/script"), _behaviour()
-    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (plotly, behaviour))
-    policy = (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    return offline_page.fill(
+        _asset("report.html"),
+        title=title,
+        style=_asset("report.css"),
+        data=page_data(frame, title),
+        behaviour=_behaviour(),
     )
-    parts = {
-        "policy": policy,
-        "title": _escape(title),
-        "style": _asset("report.css"),
-        "data": _json(page_data(frame, title)),
-        "plotly": plotly,
-        "behaviour": behaviour,
-    }
-    page = _asset("report.html")
-    for name, text in parts.items():
-        # From the end, and in the template's order: a run that writes "%%plotly%%" into its
-        # data stands before the real placeholder, so it is never the one replaced.
-        before, _, after = page.rpartition(f"%%{name}%%")
-        page = before + text + after
-    return page
 
 
 def _asset(name: str) -> str:
@@ -138,22 +116,6 @@ def _behaviour() -> str:
 
     add("main")
     return '"use strict";\n{\n' + "\n".join(texts.values()) + "}\n"
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
-def _escape(text: str) -> str:
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        text = text.replace(character, entity)
-    return text
-
-
-def _json(data: object) -> str:
-    """Return JSON that may stand in a ``script`` element: nothing in it can end the element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 # --------------------------------------------------------------------------------------------
@@ -188,6 +150,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "groups": _groups(frame),
         "conversions": run_details.read(by_run, "conversions.csv", run_details.conversions, notes),
         "samples": run_details.read(by_run, "samples.csv", run_details.samples, notes),
+        "latent": run_details.latent_maps(by_run, _best(frame, target), notes),
         "configurations": run_details.configurations(by_run),
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import difflib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import StringIO
@@ -25,6 +27,10 @@ _SPELLINGS: Final = 5
 _SETTING: Final = 300  # letters of a value of the configuration
 _MOST_SETTINGS: Final = 1000
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error)
+
+_PICTURES: Final = 8
+_PICTURE_BYTES: Final = 1_000_000
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 Segment = tuple[str, str]
 
@@ -277,3 +283,30 @@ def _flatten(name: str, value: object, into: dict[str, str]) -> None:
         else:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
             into[name[:_SETTING]] = text[:_SETTING]
+
+
+# --------------------------------------------------------------------------------------------
+# Maps of the latent space
+
+
+def latent_maps(
+    by_run: Mapping[int, str], best: Sequence[int], notes: list[str]
+) -> list[dict[str, Any]]:
+    """Return the maps that ``cvae.explore`` has drawn of these runs, of the best ones first."""
+    pictures: list[dict[str, Any]] = []
+    order = [*(row for row in best if row in by_run), *(row for row in by_run if row not in best)]
+    for row in order:
+        try:
+            content = (results.directory_of(by_run[row]) / "latent.png").read_bytes()
+        except OSError:
+            continue
+        if not content.startswith(_PNG) or len(content) > _PICTURE_BYTES:
+            notes.append(f"{by_run[row]}/latent.png: is no picture of cvae.explore (left out)")
+        elif len(pictures) == _PICTURES:
+            notes.append(f"maps of the latent space are those of {_PICTURES} runs")
+            break
+        else:
+            picture = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+            command = f"python -m cvae.explore {shlex.quote(by_run[row])}"
+            pictures.append({"row": row, "command": command, "picture": picture})
+    return pictures

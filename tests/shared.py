@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cvae.model import ConditionalVAE
+from cvae.run_directory import RunDirectory
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 FULL = os.environ.get("CVAE_RELIABILITY") == "full"
@@ -47,3 +50,31 @@ def python(
         env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", **environment},
         timeout=timeout,
     )
+
+
+VERBS = (
+    "walk walks walking walked",
+    "swim swims swimming swam",
+    "stop stops stopping stopped",
+    "try tries trying tried",
+    "bake bakes baking baked",
+)
+
+
+def write_untrained_run(directory: Path, model: ConditionalVAE, sizes: dict[str, Any]) -> Path:
+    """A finished run's model and result, its data set of ``VERBS`` beside it."""
+    verbs = directory.with_suffix(".txt")
+    verbs.parent.mkdir(parents=True, exist_ok=True)
+    verbs.write_text("\n".join(VERBS) + "\n")
+    files = RunDirectory(directory)
+    files.create()
+    files.write_model(model.state_dict(), sizes)
+    data = {
+        "name": "files",
+        "train_path": str(verbs),
+        "test_path": None,
+        "test_tenses": [[0, 3]],
+        "dev_count": 0,
+    }
+    files.write_result({"config": {"data": data, "model": sizes, "seed": 3}})
+    return directory

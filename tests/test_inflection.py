@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvae import inflection
 from cvae.data import load_table, pairs_of
 from cvae.inflection import convert, inflect, is_regular, lemma_of
 
@@ -128,3 +129,34 @@ def test_an_empty_word_or_an_unknown_tense_is_refused() -> None:
         is_regular(("", "", "", ""))
     with pytest.raises(ValueError, match="tense 4 is not one of 0, 1, 2, 3"):
         convert("abandon", 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("forms", "name"),
+    [
+        ("walk walks walking walked", "adds -ed"),
+        ("bake bakes baking baked", "final e, adds -d"),
+        ("try tries trying tried", "final y, -ied"),
+        ("stop stops stopping stopped", "stem lengthened"),
+        ("panic panics panicking panicked", "stem lengthened"),
+        ("cut cuts cutting cut", "past unchanged"),
+        ("swim swims swimming swam", "vowel change"),
+        ("begin begins beginning began", "vowel change"),
+        ("strike strikes striking struck", "vowel change"),
+        ("eat eats eating ate", "vowel change"),
+        ("send sends sending sent", "past in -t or -d"),
+        ("make makes making made", "past in -t or -d"),
+        ("think thinks thinking thought", "past in -t or -d"),
+        ("go goes going went", "other irregular"),
+        ("be is being was", "other irregular"),
+    ],
+)
+def test_the_class_of_a_verb(forms: str, name: str) -> None:
+    assert inflection.INFLECTION_CLASSES[inflection.inflection_class(forms.split())] == name
+
+
+def test_regular_classes_are_those_of_regular_verbs() -> None:
+    for paradigm in load_table("large").train:
+        forms = paradigm.preferred
+        regular = inflection.inflection_class(forms) < inflection.REGULAR_CLASSES
+        assert regular == inflection.is_regular(forms)

@@ -225,3 +225,23 @@ def test_scripts_are_joined_in_the_order_of_their_imports(frame: pd.DataFrame) -
     }
     for module, imports in imports_of_scripts().items():
         assert all(places[other] < places[module] for other in imports), module
+
+
+def test_maps_of_the_latent_space_travel_with_the_page(tmp_path: Path) -> None:
+    fabricate_sweep(tmp_path / "sweep", 12, faults=False)
+    frame = results.load(tmp_path / "sweep")
+    assert data_of(report_page.render(frame))["latent"] == []
+    best = results.best(frame, 1).index[0]
+    png = b"\x89PNG\r\n\x1a\n"
+    for row, run in enumerate(frame["run"]):
+        (results.directory_of(run) / "latent.png").write_bytes(png + bytes([row]))
+    other = (best + 1) % len(frame)
+    (results.directory_of(frame["run"][other]) / "latent.png").write_bytes(b"text")
+    data = data_of(report_page.render(frame))
+    shown = data["latent"]
+    assert len(shown) == 8 and shown[0]["row"] == best
+    content = base64.b64decode(shown[0]["picture"].removeprefix("data:image/png;base64,"))
+    assert content == png + bytes([best])
+    assert other not in [picture["row"] for picture in shown]
+    assert any("is no picture of cvae.explore" in note for note in data["notes"])
+    assert any("those of 8 runs" in note for note in data["notes"])

@@ -11,6 +11,7 @@ import { applyFilters } from "./filters.js";
 import { bestSoFar, drawHistory } from "./history.js";
 import { drawImportance } from "./importance.js";
 import { oneStop } from "./keyboard.js";
+import { showLatentMaps } from "./latent.js";
 import { drawPair, pairChoices, ranks } from "./pair.js";
 import { brush, brushesChanged, drawAxisChoice, drawBrushNote, drawParallel } from "./parallel.js";
 import { drawPareto } from "./pareto.js";
@@ -127,6 +128,8 @@ function addFigures() {
   }
   const measured = target.filter((value) => value !== null).length;
   if (!data.curves.panels.length) leaveOut("curves");
+  if (data.latent.length) showLatentMaps();
+  else leaveOut("latent");
   if (measured < 2) leaveOut("history");
   else addPanel("history", byId("history-plot"), drawHistory, "History of the search");
   if (data.front.length && count > 1) {
