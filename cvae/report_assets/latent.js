@@ -6,11 +6,11 @@ export function showLatentMaps() {
   const section = byId("latent");
   const choice = section.querySelector("select");
   choice.append(...data.latent.map(({ row }, index) => new Option(data.labels[row], index)));
-  const show = () => {
+  const showChosen = () => {
     const { command, picture } = data.latent[choice.value];
     section.querySelector("img").src = picture;
     section.querySelector("code").textContent = command;
   };
-  choice.addEventListener("change", show);
-  show();
+  choice.addEventListener("change", showChosen);
+  showChosen();
 }
