@@ -383,7 +383,7 @@ def scores_block(runs: Runs) -> str:
 def pareto_block(runs: Runs) -> str:
     """The runs of the study ``pareto`` that no other beats in both scores."""
     front = results.pareto(runs)
-    shown = ["trial", "objective_bleu4", "objective_gaussian_score", "dev_exact_match_regular"]
+    shown = ["trial", *results.pair(runs), "dev_exact_match_regular"]
     shown += [key for key in results.varied(runs) if key != "seed"]
     rows = [
         [value if isinstance(value, str) else _short(float(value)) for value in row]
@@ -399,7 +399,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     """All complete runs by their two scores, with the front."""
     from matplotlib.figure import Figure
 
-    x, y = "objective_bleu4", "objective_gaussian_score"
+    x, y = results.pair(runs)
     front = results.pareto(runs).sort_values(x)
     figure = Figure(figsize=(6.0, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()
@@ -409,7 +409,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     axes.step(front[x], front[y], where="pre", color="0.4", lw=1, zorder=0)
     figure.colorbar(every, ax=axes, label="hallucination_share")
     axes.set_xlabel("BLEU-4 of verbs never seen (dev)")
-    axes.set_ylabel("Gaussian score (dev bank)")
+    axes.set_ylabel(f"{y.removeprefix('objective_').replace('_', ' ')} (dev bank)")
     axes.grid(alpha=0.3)
     _save(figure, path)
 

@@ -32,7 +32,11 @@ _WIDTH_UNKNOWN: Final = 80
 _WIDEST: Final = 160
 _NARROWEST: Final = 40
 _REASONS_SHOWN: Final = 10
-_SHORT: Final = {"objective_bleu4": "bleu4", "objective_gaussian_score": "gauss"}
+_SHORT: Final = {
+    "objective_bleu4": "bleu4",
+    "objective_gaussian_score": "gauss",
+    "objective_gaussian_variety": "variety",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,7 +179,8 @@ def _rank(frame: pd.DataFrame, by: str | None, top: int) -> tuple[pd.DataFrame, 
         rest = complete.drop(front.index).sort_values(
             results.PARETO[0], ascending=False, kind="stable"
         )
-        title = f"the Pareto front of BLEU-4 and Gaussian score ({len(front)} runs) first"
+        what = "Gaussian score" if results.pair(frame) == results.PARETO else "Gaussian variety"
+        title = f"the Pareto front of BLEU-4 and {what} ({len(front)} runs) first"
         ranked = front if rest.empty else _concat(front, rest)
         return ranked.head(top), title
     column = by or "objective"
@@ -200,7 +205,7 @@ def _table(frame: pd.DataFrame, ranked: pd.DataFrame, by: str | None, width: int
         ("trial", [_cut(labels[i], min(24, width - 32)) for i in ranked.index], False),
     ]
     measures = [] if by is None else [by]
-    measures += [c for c in ("objective", *results.PARETO) if c not in measures]
+    measures += [c for c in ("objective", *results.PARTS) if c not in measures]
     for column in measures:
         if ranked[column].notna().any():
             columns.append((_SHORT.get(column, column), _cells(ranked[column]), True))

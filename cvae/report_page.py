@@ -150,6 +150,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
+        "pair": list(results.pair(frame)),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(TENSES),
@@ -195,7 +196,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return every column of the table with its kind, its values and whether it is shown."""
     parameters, metrics = results.parameters(frame), results.metrics(frame)
     varied = results.varied(frame)
-    order = ["status", "objective", *results.PARETO, *parameters, "seed", *metrics, "seconds"]
+    order = ["status", "objective", *results.PARTS, *parameters, "seed", *metrics, "seconds"]
     order += [c for c in frame.columns if c not in order]
     columns = []
     for name in order:
@@ -206,7 +207,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
             values = values.dt.strftime("%Y-%m-%d %H:%M:%S")
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         empty = bool(values.isna().all())
-        shown = name in ("status", "objective", *results.PARETO, *_SHOWN_AT_FIRST)
+        shown = name in ("status", "objective", *results.PARTS, *_SHOWN_AT_FIRST)
         if name in parameters:
             shown = name in varied[:8]
         columns.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -65,6 +66,22 @@ def test_pairs_show_the_pareto_front_first(
     front = results.pareto(results.load(tmp_path))
     assert f"the Pareto front of BLEU-4 and Gaussian score ({len(front)} runs) first" in out
     assert f"best run   {front['run'].iloc[0]}\n" in out
+
+
+def test_the_variety_stands_beside_the_score_that_it_replaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fabricate_run(tmp_path / "0", {"objective": "pareto", "objective.generation": "variety"})
+    assert compare.main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^ *# +trial +objective +bleu4 +gauss +variety", out, re.MULTILINE)
+    fabricate_run(
+        tmp_path / "1", {"objective": "pareto", "objective.generation": "variety"}, objective=[1, 1]
+    )
+    assert compare.main([str(tmp_path / "1")]) == 0
+    assert "the Pareto front of BLEU-4 and Gaussian variety (1 runs) first" in (
+        capsys.readouterr().out
+    )
 
 
 def test_without_a_complete_run_there_are_still_the_reasons(

@@ -69,7 +69,8 @@
   }
 
   function short(name) {
-    const renamed = { objective_bleu4: "BLEU-4", objective_gaussian_score: "Gaussian score" };
+    const renamed = { objective_bleu4: "BLEU-4", objective_gaussian_score: "Gaussian score",
+      objective_gaussian_variety: "Gaussian variety" };
     if (name in renamed) return renamed[name];
     return name.slice(name.lastIndexOf(".") + 1);
   }
@@ -619,11 +620,10 @@
   // ---------------------------------------------------------------------------------- Pareto
 
   function drawPareto(node) {
-    const x = columns.get("objective_bleu4").values;
-    const y = columns.get("objective_gaussian_score").values;
+    const [x, y] = data.pair.map((name) => columns.get(name).values);
     const rows = passing.filter((row) => x[row] !== null && y[row] !== null);
     const front = data.front;
-    const [across, up] = [span("objective_bleu4"), span("objective_gaussian_score")];
+    const [across, up] = data.pair.map(span);
     const traces = points(rows, (row) => clamp(x[row], across), (row) => clamp(y[row], up));
     traces.splice(traces.length - 1, 0, { type: "scatter", mode: "lines+markers", name: "Pareto front",
       x: front.map((row) => x[row]), y: front.map((row) => y[row]), customdata: front,
@@ -635,7 +635,7 @@
       legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
       xaxis: { title: { text: "BLEU-4" }, type: "linear", range: axisRange(across),
         zeroline: false },
-      yaxis: { title: { text: "Gaussian score" }, type: "linear", range: axisRange(up),
+      yaxis: { title: { text: short(data.pair[1]) }, type: "linear", range: axisRange(up),
         zeroline: false },
     }), config).then(() => clickable(node));
   }
@@ -773,7 +773,7 @@
 
   const MISSING = -0.1; // where a line passes an axis on which the trial has no value
   const axes = [...byImportance().slice(0, MOST_AXES - 3),
-    ...new Set(["objective_bleu4", "objective_gaussian_score", data.target])]
+    ...new Set([...data.pair, data.target])]
     .filter((name) => columns.get(name).values.some((value) => value !== null))
     .map((name) => ({ name, place: placing(name) }));
   const heights = axes.map(({ place }) => {
