@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cvae.terminal import (
@@ -132,7 +133,7 @@ def leaderboard(
     Shown are the value ranked by, the objective and its parts, and as many of the keys that
     vary as fit; those that do not fit are named below the table.
     """
-    from cvae import results
+    from cvae import repeat, results, winner
 
     lines = [*textwrap.wrap(_counts(frame), width), ""]
     try:
@@ -141,17 +142,18 @@ def leaderboard(
         lines += textwrap.wrap(f"no leaderboard: {error}", width)
     else:
         lines += [*textwrap.wrap(title, width), "", *_table(frame, ranked, by, width)]
-        first = ranked.iloc[0]
-        lines += ["", f"best run   {first['run']}"]
-        lines += [f"run again  {run_again(first['overrides'])}"]
+        chosen = None if by else winner.among([results.directory_of(run) for run in frame["run"]])
+        what, first = "best run ", ranked.iloc[0]
+        if chosen is not None:  # it may be another: a search may repeat its best trials
+            what, first = "winner   ", frame.iloc[chosen]
+        lines += ["", f"{what}  {first['run']}"]
+        again = repeat.command_of(
+            results.directory_of(first["run"]), first["overrides"], here=Path.cwd()
+        )
+        lines += [f"run again  {again}"]
     lines += _not_complete(frame, width)
     # Names of keys, metrics and directories may hold anything, too.
     return "\n".join(visible(line) for line in lines)
-
-
-def run_again(overrides: str) -> str:
-    """Return the command that repeats a run, given its row's ``overrides``."""
-    return f"python -m cvae.run {overrides}".rstrip()
 
 
 def _counts(frame: pd.DataFrame) -> str:

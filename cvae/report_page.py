@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import results
+from cvae import repeat, results, winner
 
 TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
@@ -151,6 +151,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
         "pair": list(results.pair(frame)),
+        "commands": _commands(frame, by_run),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(TENSES),
@@ -166,10 +167,24 @@ def _target(frame: pd.DataFrame) -> tuple[str, str]:
 
 
 def _best(frame: pd.DataFrame, target: str) -> list[int]:
+    """Return the rows that are shown first: the winner, where there is one, and the best."""
     try:
-        return [int(row) for row in results.best(frame, 3, target).index]
+        best = [int(row) for row in results.best(frame, 3, target).index]
     except results.ResultsError:
         return [0]  # nothing is complete: show why
+    chosen = winner.among([results.directory_of(run) for run in frame["run"]])
+    return best if chosen is None else [chosen, *(row for row in best if row != chosen)][:3]
+
+
+def _commands(frame: pd.DataFrame, by_run: Mapping[int, str]) -> dict[str, str]:
+    """Return the command that repeats each of these runs."""
+    if "overrides" not in frame.columns:
+        return {}
+    overrides = frame["overrides"].fillna("")  # an empty text, once the table was a CSV file
+    return {
+        str(row): repeat.command_of(results.directory_of(run), overrides.iloc[row])
+        for row, run in by_run.items()
+    }
 
 
 def _front(frame: pd.DataFrame) -> list[int]:

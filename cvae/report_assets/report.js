@@ -501,7 +501,7 @@
     fact("directory", element("code", {}, value("run") || ""));
     fact("started", value("started_at"));
     fact("seconds", value("seconds") === null ? null : show(value("seconds")));
-    const command = `python -m cvae.run ${value("overrides") || ""}`.trim();
+    const command = data.commands[row] || `python -m cvae.run ${value("overrides") || ""}`.trim();
     const copied = element("button", { type: "button", onclick: () => {
       const done = () => { copied.textContent = "Copied"; };
       // Pages opened from disk may not reach the clipboard: the text is selected instead.
