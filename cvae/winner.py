@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ BEST: Final = "optimization_results.yaml"
 _OF_A_RUN: Final = frozenset({"result.json", "unfinished.json", "checkpoint.safetensors", WEIGHTS})
 _OF_A_STUDY: Final = frozenset({BEST, "multirun.yaml", "study.db"})
 _TRIAL: Final = re.compile(r"trial_\d{5,}(?:_\d+)?")
+_RUNNING: Final = "running or interrupted"
 _LARGEST: Final = 16 * 2**20
 _SHOWN: Final = 5
 _DEEPEST: Final = 4  # levels below a directory at which studies and runs are looked for
@@ -162,7 +164,7 @@ def _best_of_results(study: Path) -> Winner:
     pairs = []
     for directory in (below for below, kind in _below(study) if kind == "run"):
         result = _read(directory / "result.json") or _read(directory / "unfinished.json")
-        statuses.append(str(result.get("status", "running or interrupted")))
+        statuses.append(str(result.get("status", _RUNNING)))
         reason = str(result.get("reason") or reason)
         objective = result.get("objective")
         value = objective.get("value") if isinstance(objective, dict) else None
@@ -181,11 +183,13 @@ def _best_of_results(study: Path) -> Winner:
         counts = ", ".join(
             f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)
         )
-        trials = f"none of its {len(statuses)} trials is complete ({counts}" if statuses else ""
         reason = "; the last reason: " + " ".join(reason.split())[:200] if reason else ""
+        trials = f"of its {len(statuses)} trials none is complete ({counts}{reason})"
+        advice = "wait for its search, or continue it"
+        if statuses and _RUNNING not in statuses:
+            advice = f"python -m cvae.compare {shlex.quote(str(study))} shows all"
         raise WinnerError(
-            f"{study}: has no winner yet: {f'{trials}{reason})' if trials else 'it has no trial'}; "
-            "wait for its search, or continue it"
+            f"{study}: has no winner: {trials if statuses else 'it has no trial yet'}; {advice}"
         )
     return Winner(best[1], _note(study, best[1], best[0], 1))
 

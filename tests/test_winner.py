@@ -176,12 +176,12 @@ def test_several_directions_have_no_single_winner(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statuses", "words"),
     [
-        ([], "has no winner yet: it has no trial; wait"),
-        (["running"], r"none of its 1 trials is complete \(1 running or interrupted\); wait"),
+        ([], "has no winner: it has no trial yet; wait for its search, or continue it$"),
+        (["running"], r"of its 1 trials none is complete \(1 running or interrupted\); wait"),
         (
             ["failed", "failed"],
-            r"none of its 2 trials is complete \(2 failed; the last reason: "
-            r"RuntimeError: out of memory at once\); wait for its search, or continue it",
+            r"of its 2 trials none is complete \(2 failed; the last reason: "
+            r"RuntimeError: out of memory at once\); python -m cvae.compare .*/study shows all$",
         ),
         (["failed", "pruned", "running"], r"\(1 failed, 1 pruned, 1 running or interrupted; the"),
     ],
