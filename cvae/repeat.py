@@ -82,7 +82,8 @@ def _record(path: Path) -> dict[str, Any]:
                 len(lines),
             )
             kept += [line[4:] for line in lines[start:end]]
-        read = yaml.safe_load("\n".join(kept))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, if it was built
+        read = yaml.load("\n".join(kept), Loader=loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}

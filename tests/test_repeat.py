@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,11 +114,20 @@ def test_what_is_printed_repeats_the_run_when_pasted(tmp_path: Path) -> None:
     elsewhere.mkdir()
     lemmas = ["walk", "talk", "jump", "open", "help", "turn"]
     (began / "my verbs.txt").write_text("".join(f"{w} {w}s {w}ing {w}ed\n" for w in lemmas))
-    ours = (config_directory() / "anneal" / "constant.yaml").read_text()
-    (began / "my configs" / "anneal" / "mine.yaml").write_text(ours)
-    words = ["debug=smoke", "data=files", 'data.train_path="my verbs.txt"', "anneal=mine", "seed=3"]
-    first_time = ["-m", "cvae.run", "--config-dir", "my configs", *words]
-    ran = python(*first_time, f"hydra.run.dir={tmp_path / 'run'}", cwd=began, timeout=400)
+    own = Path(shutil.copytree(config_directory(), tmp_path / "own configs"))
+    shutil.copy(own / "anneal" / "constant.yaml", began / "my configs" / "anneal" / "mine.yaml")
+    shutil.copy(own / "optim" / "adam.yaml", own / "optim" / "mine.yaml")
+    words = [
+        "debug=smoke",
+        "data=files",
+        'data.train_path="my verbs.txt"',
+        "anneal=mine",
+        "seed=3",
+        "optim=mine",
+    ]
+    options = ["--config-path", str(own), "--config-dir", "my configs"]
+    words.append(f"hydra.run.dir={tmp_path / 'run'}")
+    ran = python("-m", "cvae.run", *options, *words, cwd=began, timeout=400)
     assert ran.returncode == 0, ran.stderr
     compared = python("-m", "cvae.compare", str(tmp_path / "run"), cwd=elsewhere, timeout=400)
     (printed,) = [line for line in compared.stdout.splitlines() if line.startswith("run again")]
