@@ -225,6 +225,7 @@ TITLES: Final = {
     "seen_bleu4": "BLEU-4, sample of training verbs",
     "dev_exact_match": "exact match, dev verbs",
     "dev_gaussian_score": "Gaussian score, draws for selection",
+    "dev_gaussian_variety": "Gaussian variety, draws for selection",
     "dev_distinct_paradigms": "different paradigms, draws for selection",
 }
 """What a column is called in a figure."""
@@ -405,7 +406,7 @@ def scores_block(runs: Runs) -> str:
 def pareto_block(runs: Runs) -> str:
     """The runs of the study ``pareto`` that no other beats in both scores."""
     front = results.pareto(runs)
-    shown = ["trial", "objective_bleu4", "objective_gaussian_score", "dev_exact_match_regular"]
+    shown = ["trial", *results.pair(runs), "dev_exact_match_regular"]
     shown += [key for key in results.varied(runs) if key != "seed"]
     rows = [
         [value if isinstance(value, str) else _short(float(value)) for value in row]
@@ -421,7 +422,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     """All complete runs by their two scores, with the front."""
     from matplotlib.figure import Figure
 
-    x, y = "objective_bleu4", "objective_gaussian_score"
+    x, y = results.pair(runs)
     front = results.pareto(runs).sort_values(x)
     figure = Figure(figsize=(6.0, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()
@@ -431,7 +432,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     axes.step(front[x], front[y], where="pre", color="0.4", lw=1, zorder=0)
     figure.colorbar(every, ax=axes, label="share of pairs with a made-up stem")
     axes.set_xlabel(TITLES["dev_bleu4"])
-    axes.set_ylabel(TITLES["dev_gaussian_score"])
+    axes.set_ylabel(TITLES[f"dev_{y.removeprefix('objective_')}"])
     axes.grid(alpha=0.3)
     _save(figure, path)
 

@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cvae.terminal import (
@@ -33,7 +34,11 @@ _WIDEST: Final = 160
 _NARROWEST: Final = 40
 _REASONS_SHOWN: Final = 10
 # Not "bleu4": that is the name of the ten pairs' BLEU-4.
-_SHORT: Final = {"objective_bleu4": "obj_bleu4", "objective_gaussian_score": "obj_gauss"}
+_SHORT: Final = {
+    "objective_bleu4": "obj_bleu4",
+    "objective_gaussian_score": "obj_gauss",
+    "objective_gaussian_variety": "obj_variety",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,7 +134,7 @@ def leaderboard(
     Shown are the value ranked by, the objective and its parts, and as many of the keys that
     vary as fit; those that do not fit are named below the table.
     """
-    from cvae import results
+    from cvae import repeat, results, winner
 
     lines = [*textwrap.wrap(_counts(frame), width), ""]
     try:
@@ -138,17 +143,18 @@ def leaderboard(
         lines += textwrap.wrap(f"no leaderboard: {error}", width)
     else:
         lines += [*textwrap.wrap(title, width), "", *_table(frame, ranked, by, width)]
-        first = ranked.iloc[0]
-        lines += ["", f"best run   {first['run']}"]
-        lines += [f"run again  {run_again(first['overrides'])}"]
+        chosen = None if by else winner.among([results.directory_of(run) for run in frame["run"]])
+        what, first = "best run ", ranked.iloc[0]
+        if chosen is not None:  # it may be another: a search may repeat its best trials
+            what, first = "winner   ", frame.iloc[chosen]
+        lines += ["", f"{what}  {first['run']}"]
+        again = repeat.command_of(
+            results.directory_of(first["run"]), first["overrides"], here=Path.cwd()
+        )
+        lines += [f"run again  {again}"]
     lines += _not_complete(frame, width)
     # Names of keys, metrics and directories may hold anything, too.
     return "\n".join(visible(line) for line in lines)
-
-
-def run_again(overrides: str) -> str:
-    """Return the command that repeats a run, given its row's ``overrides``."""
-    return f"python -m cvae.run {overrides}".rstrip()
 
 
 def _counts(frame: pd.DataFrame) -> str:
@@ -176,7 +182,8 @@ def _rank(frame: pd.DataFrame, by: str | None, top: int) -> tuple[pd.DataFrame, 
         rest = complete.drop(front.index).sort_values(
             results.PARETO[0], ascending=False, kind="stable"
         )
-        title = f"the Pareto front of BLEU-4 and Gaussian score ({len(front)} runs) first"
+        what = "Gaussian score" if results.pair(frame) == results.PARETO else "Gaussian variety"
+        title = f"the Pareto front of BLEU-4 and {what} ({len(front)} runs) first"
         ranked = front if rest.empty else _concat(front, rest)
         return ranked.head(top), title
     column = by or "objective"
@@ -201,7 +208,7 @@ def _table(frame: pd.DataFrame, ranked: pd.DataFrame, by: str | None, width: int
         ("trial", [_cut(labels[i], min(24, width - 32)) for i in ranked.index], False),
     ]
     measures = [] if by is None else [by]
-    measures += [c for c in ("objective", *results.PARETO) if c not in measures]
+    measures += [c for c in ("objective", *results.PARTS) if c not in measures]
     for column in measures:
         if ranked[column].notna().any():
             columns.append((_SHORT.get(column, column), _cells(ranked[column]), True))

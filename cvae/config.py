@@ -57,6 +57,7 @@ _OPTIMIZER: Final[Node] = {
 }
 
 _CONVERSIONS: Final[Node] = {"conversions": one_of(("unseen", "seen"))}
+_BOTH_PARTS: Final[Node] = {**_CONVERSIONS, "generation": one_of(("variety", "share"))}
 
 GROUPS: Final[Mapping[str, Mapping[str, Node]]] = {
     "data": {
@@ -104,11 +105,11 @@ GROUPS: Final[Mapping[str, Mapping[str, Node]]] = {
         "weighted": {
             "bleu_weight": NOT_NEGATIVE,
             "gaussian_weight": NOT_NEGATIVE,
-            **_CONVERSIONS,
+            **_BOTH_PARTS,
         },
         "bleu": _CONVERSIONS,
-        "gaussian": _CONVERSIONS,
-        "pareto": _CONVERSIONS,
+        "gaussian": _BOTH_PARTS,
+        "pareto": _BOTH_PARTS,
     },
 }
 """Config groups: their members by the key ``name``, and each member's keys."""

@@ -1,6 +1,7 @@
 """``python -m cvae.convert RUN_DIR WORD... --to TENSE``: put verbs into another tense.
 
 python -m cvae.convert outputs/my_run abandon --to past
+python -m cvae.convert multirun/default abandon --to past
 python -m cvae.convert outputs/my_run sent began --from past --to progressive
 cut -f1 verbs.tsv | python -m cvae.convert outputs/my_run --to third > third.txt
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from cvae.alphabet import TENSES, WordError, read_word
 from cvae.data import read_lines
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -61,11 +62,12 @@ def _run(options: argparse.Namespace) -> None:
     words = check_words(given)
     if words != given:
         notes.append("capitals are read in lower case")
+    run = run_of("cvae.convert", options.run_dir)
 
     from cvae.run_directory import RunDirectory, RunDirectoryError
 
     try:
-        model = RunDirectory(options.run_dir).load_model()
+        model = RunDirectory(run).load_model()
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     if notes:
@@ -83,7 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         "simple_present (present, 0), third_person (third, 1), progressive (ing, 2), past (3).",
     )
     parser.add_argument(
-        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+        "run_dir",
+        type=run_directory,
+        metavar="RUN_DIR",
+        help="the directory of a run, or of a study: then its best trial is taken",
     )
     parser.add_argument(
         "words",

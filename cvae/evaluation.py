@@ -322,11 +322,12 @@ def baseline_conversions(baseline: str, dataset: Dataset) -> Numbers:
 
 
 def dev_generation(seen: Observations) -> Numbers:
-    """Gaussian score over the bank that selection may look at."""
+    """Gaussian score and variety over the bank that selection may look at."""
     score = metrics.gaussian_score(seen.dev_draws, seen.training_rows)
     return {
         "dev_gaussian_score": score.score,
         "dev_gaussian_distinct": score.distinct,
+        "dev_gaussian_variety": score.variety,
         "dev_distinct_paradigms": metrics.distinct_paradigms(seen.dev_draws),
     }
 
@@ -340,6 +341,7 @@ def report_generation(seen: Observations) -> Numbers:
         "gaussian_high": score.high,
         "gaussian_distinct": score.distinct,
         "gaussian_draws": score.draws,
+        "gaussian_variety": score.variety,
         "distinct_paradigms": metrics.distinct_paradigms(seen.report_draws),
         "novel_real_share": metrics.novel_real_share(
             seen.report_draws, seen.training_rows, seen.dataset.is_known

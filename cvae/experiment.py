@@ -54,19 +54,31 @@ Parts = Mapping[str, float]
 
 
 def _weighted(parts: Parts, *, bleu_weight: float, gaussian_weight: float) -> Value:
-    return bleu_weight * parts["bleu4"] + gaussian_weight * parts["gaussian_score"]
+    return bleu_weight * parts["bleu4"] + gaussian_weight * parts["generation"]
 
 
 OBJECTIVES: Final[Mapping[str, Callable[..., Value]]] = {
     "weighted": _weighted,
     "bleu": lambda parts: parts["bleu4"],
-    "gaussian": lambda parts: parts["gaussian_score"],
-    "pareto": lambda parts: [parts["bleu4"], parts["gaussian_score"]],
+    "gaussian": lambda parts: parts["generation"],
+    "pareto": lambda parts: [parts["bleu4"], parts["generation"]],
 }
-"""What a run returns, by ``objective.name``: from the parts, larger is better."""
+"""What a run returns, by ``objective.name``: of ``bleu4`` and ``generation``; larger is better."""
+
+PARTS: Final = ("bleu4", "gaussian_score", "gaussian_variety")
+"""What ``result.json`` tells of the objective's parts, whichever of them count."""
 
 COUNTED_CONVERSIONS: Final[Mapping[str, str]] = {"unseen": "dev_bleu4", "seen": "seen_bleu4"}
 """The metric that is the parts' ``bleu4``, by ``objective.conversions``."""
+
+COUNTED_GENERATION: Final[Mapping[str, str]] = {
+    "variety": "gaussian_variety",
+    "share": "gaussian_score",
+}
+"""The part that is ``generation``, by ``objective.generation``."""
+
+FORMER_GENERATION: Final = "share"
+"""What ``objective.generation`` was before there was the key."""
 
 
 @dataclass
@@ -174,11 +186,28 @@ def _is_paused(files: RunDirectory) -> bool:
 
 
 def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    if counters.get("config") != config:
+    if _is_same(counters.get("config"), config):
+        return
+    former = {"objective": {**config["objective"], "generation": FORMER_GENERATION}}
+    if _is_same(counters.get("config"), {**config, **former}):
         raise RunDirectoryError(
-            f"{path}: holds an interrupted run of another config; repeat its own overrides "
-            "(.hydra/overrides.yaml) to continue it, or choose another directory"
+            f"{path}: holds an interrupted run with objective.generation={FORMER_GENERATION}; give "
+            "that, too, to continue it, or choose another directory"
         )
+    raise RunDirectoryError(
+        f"{path}: holds an interrupted run of another config; repeat its own overrides "
+        "(.hydra/overrides.yaml) to continue it, or choose another directory"
+    )
+
+
+def _is_same(stored: object, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's config is this one; it may be older than ``objective.generation``."""
+    if "generation" in config["objective"] and isinstance(stored, dict):
+        objective = stored.get("objective")
+        if isinstance(objective, dict):
+            former = {"generation": FORMER_GENERATION}
+            stored = {**stored, "objective": {**former, **objective}}
+    return bool(stored == config)
 
 
 class _Run:
@@ -306,12 +335,15 @@ class _Run:
         )
 
     def _objective(self, parts: Parts) -> Value:
-        return OBJECTIVES[self.config["objective"]["name"]](
-            parts, **_without(("name", "conversions"), self.config["objective"])
-        )
+        node = self.config["objective"]
+        counted = {"bleu4": parts["bleu4"]}
+        if "generation" in node:
+            counted["generation"] = parts[COUNTED_GENERATION[node["generation"]]]
+        knobs = _without(("name", "conversions", "generation"), node)
+        return OBJECTIVES[node["name"]](counted, **knobs)
 
     def _worst(self) -> Value:
-        return self._objective({"bleu4": 0.0, "gaussian_score": 0.0})
+        return self._objective(dict.fromkeys(PARTS, 0.0))
 
     def _show(self, parts: Parts) -> None:
         """Tell whoever watches the search how far the run is, and how good."""
@@ -395,7 +427,7 @@ class _Run:
             tensors, counters = found
             if path == self.files.path:
                 _refuse_other(path, counters, self.config)
-            elif counters.get("config") != self.config:
+            elif not _is_same(counters.get("config"), self.config):
                 continue
             try:
                 self.trainer.load_state(tensors, counters)
@@ -435,7 +467,10 @@ class _Run:
         parts = counters.get("best_parts")
         if rows:
             numbers.append(counters.get("best_value"))
-            if not isinstance(parts, dict) or parts.keys() != {"bleu4", "gaussian_score"}:
+            # One from before ``objective.generation`` has no variety.
+            is_new = self.config["objective"].get("generation") == "variety"
+            needed = {*PARTS} if is_new else {"bleu4", "gaussian_score"}
+            if not isinstance(parts, dict) or not needed <= parts.keys() <= {*PARTS}:
                 raise StateError("best_parts are not the objective's")
             numbers += parts.values()
             fault = misfit(best, self.model.state_dict())
@@ -658,8 +693,8 @@ def _without(keys: tuple[str, ...], node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parts(table: Mapping[str, float | None], conversions: str) -> dict[str, float]:
     """The objective's parts: never from the report's pairs, the test verbs or the reported bank."""
-    bleu4, gaussian = table[COUNTED_CONVERSIONS[conversions]], table["dev_gaussian_score"]
-    return {"bleu4": bleu4 or 0.0, "gaussian_score": gaussian or 0.0}
+    names = (COUNTED_CONVERSIONS[conversions], "dev_gaussian_score", "dev_gaussian_variety")
+    return {part: table[name] or 0.0 for part, name in zip(PARTS, names, strict=True)}
 
 
 def _scalar(value: Value) -> float:

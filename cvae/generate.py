@@ -1,6 +1,7 @@
 """``python -m cvae.generate RUN_DIR -n 20``: verbs that a trained model makes up.
 
 python -m cvae.generate outputs/my_run -n 20
+python -m cvae.generate multirun/default
 python -m cvae.generate outputs/my_run -n 1000 --seed 1 --format csv > verbs.csv
 """
 
@@ -14,7 +15,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -35,11 +36,12 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"-n is {options.count}; allowed: 1 to {MOST_DRAWS}")
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed is {options.seed}; allowed: 0 to {2**63 - 1}")
+    run = run_of("cvae.generate", options.run_dir)
 
     from cvae.run_directory import RunDirectory, RunDirectoryError
 
     try:
-        model = RunDirectory(options.run_dir).load_model()
+        model = RunDirectory(run).load_model()
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     write = {"text": _write_text, "csv": _write_csv, "json": _write_json}[options.format]
@@ -53,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The same seed gives the same verbs; a larger -n repeats them and goes on.",
     )
     parser.add_argument(
-        "run_dir", type=run_directory, metavar="RUN_DIR", help="the directory of a run"
+        "run_dir",
+        type=run_directory,
+        metavar="RUN_DIR",
+        help="the directory of a run, or of a study: then its best trial is taken",
     )
     parser.add_argument(
         "-n", dest="count", type=int, default=20, metavar="N", help="how many (default: 20)"

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
+from operator import mul
 from typing import Final
 
 import torch
@@ -211,6 +213,7 @@ class GaussianScore:
         distinct: number of different training rows hit; larger is better. A decoder that
             ignores z and always says one training row has score 1 and distinct 1.
         draws: number of draws.
+        variety: the score with repeated rows counted down, ``gaussian_variety``; larger is better.
     """
 
     score: float
@@ -218,6 +221,7 @@ class GaussianScore:
     high: float
     distinct: int
     draws: int
+    variety: float
 
 
 def gaussian_score(draws: Sequence[Paradigm], rows: Collection[Paradigm]) -> GaussianScore:
@@ -238,14 +242,56 @@ def gaussian_score(draws: Sequence[Paradigm], rows: Collection[Paradigm]) -> Gau
         raise MetricError("Gaussian score of no draws")
     known = set(rows)
     hits = [draw for draw in draws if draw in known]
+    counts = Counter(hits)
     low, high = wilson_interval(len(hits), len(draws))
     return GaussianScore(
         score=len(hits) / len(draws),
         low=low,
         high=high,
-        distinct=len(set(hits)),
+        distinct=len(counts),
         draws=len(draws),
+        variety=gaussian_variety(list(counts.values()), rows=len(known), draws=len(draws)),
     )
+
+
+def gaussian_variety(counts: Sequence[int], *, rows: int, draws: int) -> float:
+    """Gaussian score times the variety of the rows hit, as against uniform hits.
+
+    With H hits among D draws from N rows, and m = min(H, N)::
+
+        H / D * (different rows among m of the hits) / (N * (1 - (1 - 1/N)^m))
+
+    The numerator is the mean over all ways to take m of the hits; the denominator is what m uniform
+    draws from all rows hit in the mean. So the expectation is 1 for uniform draws from all rows,
+    the Gaussian score itself for a generator whose hits are uniform, and never above that for any
+    other. One row repeated D times has at most 1.59 / min(N, D).
+
+    Range 0 to 1, up to sampling noise above it: a bank may hit more rows than uniform draws do in
+    the mean. Larger is better. A draw that becomes a training row never lowers it; a repeated row
+    that becomes one never hit raises it. docs/derivation.md, section 9.
+
+    Args:
+        counts: how often each row that was hit was hit, in any order; each at least 1.
+        rows: number of different training rows.
+        draws: number of draws, hits or not.
+
+    Raises:
+        MetricError: if these counts cannot come from so many rows and draws.
+
+    Source: rarefaction, Hurlbert 1971.
+    """
+    hits = sum(counts)
+    if not hits <= draws or len(counts) > rows or draws < 1 or min(counts, default=1) < 1:
+        raise MetricError(f"{len(counts)} rows with {hits} hits; there are {rows} and {draws}")
+    if hits == 0:
+        return 0.0
+    size = min(hits, rows)
+    # missed[c]: the chance that a row with c hits is not among ``size`` hits, none taken twice.
+    left = (1.0 - size / (hits - i) for i in range(max(counts)))
+    missed = list(accumulate(left, mul, initial=1.0))
+    distinct = math.fsum(1.0 - missed[count] for count in counts)
+    uniform = rows * (1.0 - (1.0 - 1.0 / rows) ** size)
+    return hits / draws * distinct / uniform
 
 
 def distinct_paradigms(draws: Sequence[Paradigm]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from cvae import fine_curves, offline_page, results, run_details, studies
+from cvae import fine_curves, offline_page, repeat, results, run_details, studies, winner
 
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
@@ -29,6 +30,7 @@ PANELS: Final = (
     "dev_bleu4",
     "seen_bleu4",
     "dev_gaussian_score",
+    "dev_gaussian_variety",
     "dev_exact_match",
     "bleu4",
 )
@@ -47,6 +49,8 @@ NAMES: Final = {
     "dev_exact_match": "Exact match, dev verbs",
     "gaussian_score": "Gaussian score, reported draws",
     "dev_gaussian_score": "Gaussian score, draws for selection",
+    "gaussian_variety": "Gaussian variety, reported draws",
+    "dev_gaussian_variety": "Gaussian variety, draws for selection",
     "gaussian_distinct": "Distinct training rows hit",
     "active_units": "Active units",
     "mutual_information": "Mutual information (nats)",
@@ -155,7 +159,8 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "detailed": len(detailed) < len(frame) and len(detailed),
         "importance": _importance(frame[~again], target),
         "front": _front(frame),
-        "pair": list(results.PARETO),
+        "pair": list(results.pair(frame)),
+        "commands": _commands(frame, by_run),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
         "tenses": list(run_details.TENSES),
@@ -187,6 +192,7 @@ def _objective_names(frame: pd.DataFrame) -> dict[str, str]:
         "objective": "Objective",
         results.PARETO[0]: f"BLEU-4, {which} (objective)",
         results.PARETO[1]: "Gaussian score, draws for selection (objective)",
+        results.PARTS[2]: "Gaussian variety, draws for selection (objective)",
     }
 
 
@@ -267,14 +273,28 @@ def _groups(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _measures(frame: pd.DataFrame) -> list[str]:
-    return ["objective", *results.PARETO, *results.metrics(frame)]
+    return ["objective", *results.PARTS, *results.metrics(frame)]
 
 
 def _best(frame: pd.DataFrame, target: str) -> list[int]:
+    """Return the rows that are shown first: the winner, where there is one, and the best."""
     try:
-        return [int(row) for row in results.best(frame, 3, target).index]
+        best = [int(row) for row in results.best(frame, 3, target).index]
     except results.ResultsError:
         return [0]  # nothing is complete: show why
+    chosen = winner.among([results.directory_of(run) for run in frame["run"]])
+    return best if chosen is None else [chosen, *(row for row in best if row != chosen)][:3]
+
+
+def _commands(frame: pd.DataFrame, by_run: Mapping[int, str]) -> dict[str, str]:
+    """Return the command that repeats each of these runs."""
+    if "overrides" not in frame.columns:
+        return {}
+    overrides = frame["overrides"].fillna("")  # an empty text, once the table was a CSV file
+    return {
+        str(row): repeat.command_of(results.directory_of(run), overrides.iloc[row])
+        for row, run in by_run.items()
+    }
 
 
 def _front(frame: pd.DataFrame) -> list[int]:
@@ -305,7 +325,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
         "status",
         "reason",
         "objective",
-        *results.PARETO,
+        *results.PARTS,
         *parameters,
         "seed",
         *metrics,
@@ -321,7 +341,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
             values = values.dt.strftime("%Y-%m-%d %H:%M:%S")
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         empty = bool(values.isna().all())
-        shown = name in ("status", "objective", *results.PARETO, *_SHOWN_AT_FIRST)
+        shown = name in ("status", "objective", *results.PARTS, *_SHOWN_AT_FIRST)
         if name in parameters:
             shown = name in varied[:8]
         columns.append(

@@ -97,7 +97,8 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         f"Gaussian score       {shown('gaussian_score')}  "
         f"over {table['gaussian_draws']:.0f} draws, "
         f"95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
-        f"distinct rows hit    {table['gaussian_distinct']:.0f}",
+        f"distinct rows hit    {table['gaussian_distinct']:.0f}, variety "
+        f"{shown('gaussian_variety')}  (the score, repeated rows counted down)",
         f"novel and real       {shown('novel_real_share')}  of generated paradigms that are no "
         "training row",
         f"{dev_name} exact match".ljust(20)

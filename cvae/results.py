@@ -58,11 +58,14 @@ COUNTS: Final = frozenset(
 """Metrics that are whole numbers."""
 
 PARETO: Final = ("objective_bleu4", "objective_gaussian_score")
-"""The two parts of the objective, both to be maximised."""
+"""Two parts of the objective that every run has, both to be maximised."""
 
-_HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective", *PARETO)
+PARTS: Final = (*PARETO, "objective_gaussian_variety")
+"""All parts of the objective. Runs from before ``objective.generation`` have no variety."""
+
+_HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective", *PARTS)
 _TAIL: Final = ("seconds", "seconds_train", "seconds_evaluate", "steps", "started_at")
-_LAST: Final = ("objective_name", "overrides", "configuration")
+_LAST: Final = ("objective_name", "objective_generation", "overrides", "configuration")
 _FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
 _WRITTEN: Final = STATUSES[:5]
 _MISSING: Final = object()
@@ -124,11 +127,12 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
 
     Columns: ``run`` (its directory), ``sweep`` (the directory that holds it), ``study`` and
     ``trial`` (name and number), ``status`` (one of ``STATUSES``), ``reason``, ``objective``
-    (missing when it is a pair, as with ``objective=pareto``), ``objective_bleu4`` and
-    ``objective_gaussian_score``; then a column for every key that any of the runs overrides,
+    (missing when it is a pair, as with ``objective=pareto``), its parts (``PARTS``), counted or
+    not; then a column for every key that any of the runs overrides,
     typed, filled from the resolved configuration where a run does not override it; ``seed``;
     then every metric; ``seconds`` (and ``seconds_train``, ``seconds_evaluate``), ``steps``,
-    ``started_at`` (UTC), ``objective_name``, ``overrides`` (as one would type them) and
+    ``started_at`` (UTC), ``objective_name``, ``objective_generation`` (which of its parts counts,
+    ``variety`` or ``share``, where one does), ``overrides`` (as one would type them) and
     ``configuration`` (a digest: equal where the whole resolved configuration is, the seed
     included). A key or metric whose name is taken already is prefixed: ``config.objective``,
     ``metric.steps``.
@@ -514,6 +518,7 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
         "objective": _floats(run.objective for run in runs),
         "objective_bleu4": _floats(run.parts.get("bleu4") for run in runs),
         "objective_gaussian_score": _floats(run.parts.get("gaussian_score") for run in runs),
+        "objective_gaussian_variety": _floats(run.parts.get("gaussian_variety") for run in runs),
     }
     for key, column in parameter_columns.items():
         columns[column] = _typed_column([_value(run, key) for run in runs])
@@ -536,12 +541,21 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
     # Excel knows no time zones: pandas would refuse to write the table.
     columns["started_at"] = started_at.dt.tz_localize(None)
     columns["objective_name"] = _texts(run.objective_name for run in runs)
+    columns["objective_generation"] = _texts(_generation(run) for run in runs)
     columns["overrides"] = _texts(shlex.join(run.overrides) for run in runs)
     columns["configuration"] = _texts(_digest(run) for run in runs)
     frame = pd.DataFrame(columns)
     frame.attrs["parameters"] = list(parameter_columns.values())
     frame.attrs["metrics"] = list(metric_columns.values())
     return frame
+
+
+def _generation(run: _Run) -> str | None:
+    """Return ``objective.generation``; before there was the key, the score itself counted."""
+    objective = run.config.get("objective")
+    if not isinstance(objective, dict) or objective.get("name") == "bleu":
+        return None
+    return str(objective.get("generation", "share"))
 
 
 def _digest(run: _Run) -> str | None:
@@ -903,7 +917,7 @@ def best(
     if ranked.empty:
         if by == "objective" and frame[PARETO[0]].notna().any():
             raise ResultsError(
-                f"these runs have a pair as objective: rank them by {' or '.join(PARETO)}, "
+                f"these runs have a pair as objective: rank them by {' or '.join(pair(frame))}, "
                 "or take results.pareto(frame)"
             )
         raise ResultsError(f"no complete run has a value in {by!r}")
@@ -911,15 +925,29 @@ def best(
     return ranked.sort_values(by, ascending=order, kind="stable").head(n)
 
 
-def pareto(frame: pd.DataFrame, by: Sequence[str] = PARETO) -> pd.DataFrame:
+def pair(frame: pd.DataFrame) -> tuple[str, str]:
+    """Return the two parts of the objective that the runs in ``frame`` are compared by.
+
+    BLEU-4 and the variety, if that counts in all complete runs; else the Gaussian score, which
+    every run has.
+    """
+    if "objective_generation" in frame.columns:
+        counted = frame.loc[frame["status"] == "complete", "objective_generation"]
+        if len(counted) and (counted == "variety").all():
+            return PARTS[0], PARTS[2]
+    return PARETO
+
+
+def pareto(frame: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the complete runs that no other complete run beats in all of ``by``.
 
-    A run beats another if it is at least as good in every column and better in one. Sorted
-    by the first column, best first.
+    A run beats another if it is at least as good in every column and better in one. ``by`` is
+    ``pair(frame)`` unless it is given. Sorted by the first column, best first.
 
     Raises:
         ResultsError: if there is no such column or no complete run with values in all of them.
     """
+    by = pair(frame) if by is None else by
     require_columns(frame, by, numeric=True)
     ranked = _complete(frame).dropna(subset=list(by))
     if ranked.empty:
@@ -975,7 +1003,7 @@ def aggregate(
         raise ResultsError(f"confidence is {confidence}: it must be between 0 and 1")
     keys = [by] if isinstance(by, str) else list(varied(frame) if by is None else by)
     if metrics is None:
-        metrics = [c for c in ("objective", *PARETO) if c in frame and frame[c].notna().any()]
+        metrics = [c for c in ("objective", *PARTS) if c in frame and frame[c].notna().any()]
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     require_columns(frame, keys)
     require_columns(frame, names, numeric=True)

@@ -146,7 +146,8 @@ def _check_before_start(arguments: Sequence[str]) -> list[str]:
             [f"{os.getcwd()}: Hydra would read ${{...}} in the working directory's name; rename it"]
         )
     special = (known.help, known.hydra_help, known.cfg, known.info)
-    if not (known.config_name or known.config_dir or any(special)):
+    own_configs = (known.config_name, known.config_dir, known.config_path)
+    if not any((*own_configs, *special)):
         check = _check_search if known.multirun else _check_run
         check(known.overrides)
     return command_line.in_hydras_order(arguments, known.overrides)

@@ -82,6 +82,23 @@ def run_directory(text: str) -> Path:
     return Path(text)
 
 
+def run_of(program: str, path: Path) -> Path:
+    """The run to use: ``path``, or the winner of the study in it, told on standard error.
+
+    Raises:
+        InputError: if there are several runs to choose from, or none yet.
+    """
+    from cvae import winner  # late: --help needs none of it
+
+    try:
+        directory, note = winner.run_of(path)
+    except winner.WinnerError as error:
+        raise InputError(str(error)) from error
+    if note:
+        print(f"{program}: {visible(note)}", file=sys.stderr)
+    return directory
+
+
 def visible(text: str) -> str:
     """``text`` with control characters shown: what a file holds must not move the cursor."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

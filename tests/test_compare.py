@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,7 +41,8 @@ def test_leaderboard_is_ranked_and_fits_80_columns(
     assert [row[1] for row in rows] == [str(trial) for trial in best["trial"]]
     assert [row[2] for row in rows] == [f"{value:.4f}" for value in best["objective"]]
     assert "latent_size" in lines[start]
-    assert f"run again  python -m cvae.run {best['overrides'].iloc[0]}" in lines
+    (again,) = [line for line in lines if line.startswith("run again  ")]
+    assert again.endswith(f" -m cvae.run {best['overrides'].iloc[0]}")
     assert "  7  failed  RuntimeError: out of memory" in lines
     unlimited = ("best run", "run again")
     assert all(len(line) <= 80 for line in lines if not line.startswith(unlimited))
@@ -65,6 +67,22 @@ def test_pairs_show_the_pareto_front_first(
     front = results.pareto(results.load(tmp_path))
     assert f"the Pareto front of BLEU-4 and Gaussian score ({len(front)} runs) first" in out
     assert f"best run   {front['run'].iloc[0]}\n" in out
+
+
+def test_the_variety_stands_beside_the_score_that_it_replaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fabricate_run(tmp_path / "0", {"objective": "pareto", "objective.generation": "variety"})
+    assert compare.main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^ *# +trial +objective +bleu4 +gauss +variety", out, re.MULTILINE)
+    fabricate_run(
+        tmp_path / "1", {"objective": "pareto", "objective.generation": "variety"}, objective=[1, 1]
+    )
+    assert compare.main([str(tmp_path / "1")]) == 0
+    assert "the Pareto front of BLEU-4 and Gaussian variety (1 runs) first" in (
+        capsys.readouterr().out
+    )
 
 
 def test_without_a_complete_run_there_are_still_the_reasons(

@@ -99,6 +99,10 @@ def test_the_report_experiment_is_the_report() -> None:
         ("+colour=red", "colour: there is no such key; allowed: data, model"),
         ("anneal.name=spiral", "anneal.name is 'spiral'; allowed: one of cyclical, monotonic"),
         ("evaluation.test=1", "evaluation.test is 1; allowed: true or false"),
+        (
+            "objective.generation=rows",
+            "objective.generation is 'rows'; allowed: one of variety, share",
+        ),
         ("data=files", "data.train_path has no value yet; give it as data.train_path=..."),
     ],
 )

@@ -13,6 +13,7 @@ import torch
 from test_config import MEMBERS, compose
 
 from cvae import evaluation, experiment, trial
+from cvae.metrics import gaussian_variety
 from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
 from cvae.training import Trainer
@@ -51,10 +52,11 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     assert result["overrides"] == ["seed=0"]
     metrics = result["metrics"]
     parts = result["objective"]["parts"]
-    assert value == pytest.approx(0.5 * parts["bleu4"] + 0.5 * parts["gaussian_score"])
+    assert value == pytest.approx(0.5 * parts["bleu4"] + 0.5 * parts["gaussian_variety"])
     assert parts == {
         "bleu4": metrics["dev_bleu4"],
         "gaussian_score": metrics["dev_gaussian_score"],
+        "gaussian_variety": metrics["dev_gaussian_variety"],
     }
     rows = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(rows["epoch"]) == [1, 2]
@@ -74,6 +76,10 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     samples = pd.read_csv(tmp_path / "run" / "samples.csv", keep_default_na=False)
     assert len(samples) == config["evaluation"]["draws"]
     assert samples["training_row"].mean() == pytest.approx(metrics["gaussian_score"])
+    hits = samples[samples["training_row"] == 1]["simple_present"].value_counts()
+    assert metrics["gaussian_variety"] == pytest.approx(
+        gaussian_variety(list(hits), rows=7, draws=len(samples))
+    )
 
 
 def test_the_same_seed_gives_the_same_numbers(words: list[str], tmp_path: Path) -> None:
@@ -149,35 +155,100 @@ def test_divergence_is_named_and_returns_the_worst_value(words: list[str], tmp_p
     assert "step" in result["reason"]
 
 
-@pytest.mark.parametrize("name", ["bleu", "gaussian", "pareto"])
-def test_the_other_objectives(name: str, words: list[str], tmp_path: Path) -> None:
-    value = experiment.run(compose(*words, f"objective={name}"), tmp_path / "run", [])
-    metrics = result_of(tmp_path / "run")["metrics"]
-    pair = (metrics["dev_bleu4"], metrics["dev_gaussian_score"])
-    assert value == {"bleu": pair[0], "gaussian": pair[1], "pareto": pair}[name]
+ROW = ("walk", "walks", "walking", "walked")
 
 
+@pytest.fixture
+def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every draw says the same training row."""
+    draws = property(lambda seen: [ROW] * seen.draws)
+    for bank in ("dev_draws", "report_draws"):
+        monkeypatch.setattr(evaluation.Observations, bank, draws)
+
+
+@pytest.mark.usefixtures("one_row")
 @pytest.mark.parametrize("name", ["weighted", "bleu", "pareto", "gaussian"])
 @pytest.mark.parametrize(
-    ("conversions", "metric"), [("seen", "seen_bleu4"), ("unseen", "dev_bleu4")]
+    ("conversions", "metric", "generation", "counted"),
+    [
+        ("seen", "seen_bleu4", "share", "gaussian_score"),
+        ("unseen", "dev_bleu4", "variety", "gaussian_variety"),
+    ],
 )
-def test_an_objective_counts_the_conversions_it_names(
-    name: str, conversions: str, metric: str, words: list[str], tmp_path: Path
+def test_an_objective_counts_the_conversions_and_the_generation_it_names(
+    name: str,
+    conversions: str,
+    metric: str,
+    generation: str,
+    counted: str,
+    words: list[str],
+    tmp_path: Path,
 ) -> None:
-    chosen = (f"objective={name}", f"objective.conversions={conversions}", "data.dev_count=3")
+    chosen = [f"objective={name}", f"objective.conversions={conversions}", "data.dev_count=3"]
+    chosen += [] if name == "bleu" else [f"objective.generation={generation}"]
     value = experiment.run(compose(*words, *chosen), tmp_path / "run", [])
     result = result_of(tmp_path / "run")
-    bleu4, gaussian = result["metrics"][metric], result["metrics"]["dev_gaussian_score"]
-    assert result["metrics"]["seen_bleu4"] != result["metrics"]["dev_bleu4"]
-    assert result["objective"]["parts"] == {"bleu4": bleu4, "gaussian_score": gaussian}
+    metrics, parts = result["metrics"], result["objective"]["parts"]
+    assert metrics["seen_bleu4"] != metrics["dev_bleu4"]
+    assert parts["bleu4"] == metrics[metric]
+    assert parts["gaussian_score"] == metrics["dev_gaussian_score"] == 1.0
+    assert parts["gaussian_variety"] == metrics["dev_gaussian_variety"] < 0.3  # of seven rows
+    bleu4, part = parts["bleu4"], parts[counted]
     assert value == pytest.approx(
         {
-            "weighted": 0.5 * bleu4 + 0.5 * gaussian,
+            "weighted": 0.5 * bleu4 + 0.5 * part,
             "bleu": bleu4,
-            "pareto": (bleu4, gaussian),
-            "gaussian": gaussian,
+            "pareto": (bleu4, part),
+            "gaussian": part,
         }[name]
     )
+
+
+@pytest.mark.parametrize("objective", ["weighted", "bleu"])
+def test_a_checkpoint_from_before_the_generation_key_continues_with_the_share(
+    objective: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*words, "training.epochs=4", f"objective={objective}"]
+    shared = [*words, "objective.generation=share"] if objective == "weighted" else words
+    experiment.run(compose(*shared), tmp_path / "whole", [])
+    real = Trainer.train_epoch
+
+    def killed_later(trainer: Trainer) -> Any:
+        if trainer.epoch == 2:
+            raise Killed
+        return real(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", killed_later)
+        with pytest.raises(Killed):
+            experiment.run(compose(*shared), tmp_path / "run", [])
+    files = RunDirectory(tmp_path / "run")
+    found = files.read_checkpoint()
+    assert found is not None
+    tensors, counters = found
+    counters["config"]["objective"].pop("generation", None)
+    del counters["best_parts"]["gaussian_variety"]
+    for row in counters["rows"]:
+        del row["dev_gaussian_variety"]
+    files.write_checkpoint(tensors, counters)
+    if objective == "weighted":
+        with pytest.raises(RunDirectoryError, match="run with objective.generation=share; give"):
+            experiment.check_directory(compose(*words), tmp_path / "run")
+    experiment.run(compose(*shared), tmp_path / "run", [])
+    whole, resumed = result_of(tmp_path / "whole"), result_of(tmp_path / "run")
+    assert resumed["metrics"] == whole["metrics"]
+    assert resumed["objective"]["value"] == whole["objective"]["value"]
+
+
+def test_the_generation_changes_what_is_kept_and_not_what_is_trained(
+    words: list[str], tmp_path: Path
+) -> None:
+    for generation in ("variety", "share"):
+        chosen = (f"objective.generation={generation}", "evaluation.keep=last")
+        experiment.run(compose(*words, *chosen), tmp_path / generation, [])
+    for name in ("weights.safetensors", "conversions.csv", "epochs.csv", "samples.csv"):
+        one, other = (tmp_path / part / name for part in ("variety", "share"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_pruned_run_says_so(

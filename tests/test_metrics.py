@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cvae import metrics
@@ -162,7 +165,15 @@ def test_gaussian_score_needs_all_four_forms() -> None:
     wrong = (*ABET[:3], "abeted")
     score = metrics.gaussian_score([ABANDON, ABANDON, wrong, SEND], [ABANDON, ABET, SEND])
     low, high = metrics.wilson_interval(3, 4)
-    assert score == metrics.GaussianScore(score=0.75, low=low, high=high, distinct=2, draws=4)
+    # Two rows by three hits, of which uniform ones show 3 * (1 - (2/3)^3) = 19/9.
+    assert score == metrics.GaussianScore(
+        score=0.75,
+        low=low,
+        high=high,
+        distinct=2,
+        draws=4,
+        variety=pytest.approx(0.75 * 2 * 9 / 19),
+    )
 
 
 def test_gaussian_score_counts_a_draw_once_when_its_row_is_duplicated() -> None:
@@ -189,6 +200,123 @@ def test_gaussian_score_is_consistent(
     score = metrics.gaussian_score(draws, rows)
     assert 0.0 <= score.low <= score.score <= score.high <= 1.0
     assert score.distinct <= min(round(score.score * score.draws), len(set(rows)))
+
+
+# Variety
+
+SIZES = [(1, 1000), (2, 1000), (40, 50), (40, 1000), (1200, 1000), (4381, 1000), (7, 7), (3, 1)]
+
+
+def variety(draws: Sequence[int | None], rows: int) -> float:
+    """Of draws from rows 0, 1, ...; None is no row."""
+    hits = Counter(draw for draw in draws if draw is not None)
+    return metrics.gaussian_variety(list(hits.values()), rows=rows, draws=len(draws))
+
+
+def occupancy_variance(rows: int, draws: int) -> float:
+    """Of the number of different rows among uniform draws."""
+    empty, both = (1 - 1 / rows) ** draws, max(0.0, 1 - 2 / rows) ** draws
+    return rows * (rows - 1) * both + rows * empty - (rows * empty) ** 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "draws"), [(1, 3), (2, 2), (2, 7), (3, 3), (3, 6), (4, 5), (5, 3)]
+)
+def test_variety_of_uniform_draws_is_1_in_expectation(rows: int, draws: int) -> None:
+    """Over all sequences of draws that there are."""
+    values = [variety(drawn, rows) for drawn in product(range(rows), repeat=draws)]
+    assert math.fsum(values) / len(values) == pytest.approx(1.0, abs=1e-12)
+    variance = math.fsum((value - 1.0) ** 2 for value in values) / len(values)
+    size = min(rows, draws)
+    uniform = rows * (1 - (1 - 1 / rows) ** size)
+    most = size / draws * occupancy_variance(rows, size) / uniform**2
+    assert variance <= most + 1e-12
+    if draws <= rows:
+        assert variance == pytest.approx(most, abs=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "draws"), [(1, 4), (2, 5), (3, 4), (4, 3)])
+def test_variety_of_uniform_hits_is_the_gaussian_score_in_expectation(
+    rows: int, draws: int
+) -> None:
+    """One draw in ``rows + 1`` is no row."""
+    sequences = list(product([None, *range(rows)], repeat=draws))
+    mean = math.fsum(variety(drawn, rows) for drawn in sequences) / len(sequences)
+    assert mean == pytest.approx(rows / (rows + 1), abs=1e-12)
+
+
+@PATIENT
+@given(
+    weights=st.lists(st.integers(0, 9), min_size=2, max_size=4).filter(any),
+    draws=st.integers(1, 5),
+)
+def test_variety_never_exceeds_the_gaussian_score_in_expectation(
+    weights: list[int], draws: int
+) -> None:
+    """Rows of unequal weight; the last weight is that of draws that are no row."""
+    *rows, _ = weights
+    total, mean = sum(weights), 0.0
+    for drawn in product(range(len(weights)), repeat=draws):
+        chance = math.prod(weights[draw] / total for draw in drawn)
+        seen = [None if draw == len(rows) else draw for draw in drawn]
+        mean += chance * variety(seen, len(rows))
+    assert mean <= sum(rows) / total + 1e-12
+
+
+@pytest.mark.parametrize(("rows", "draws"), SIZES)
+def test_variety_at_its_ends(rows: int, draws: int) -> None:
+    chance = random.Random(rows)
+    uniform = [variety([chance.randrange(rows) for _ in range(draws)], rows) for _ in range(30)]
+    size = min(rows, draws)
+    spread = math.sqrt(
+        size / draws * occupancy_variance(rows, size) / (rows * (1 - (1 - 1 / rows) ** size)) ** 2
+    )
+    assert sum(uniform) / 30 == pytest.approx(1.0, abs=4 * spread / math.sqrt(30) + 1e-12)
+    assert variety([None] * draws, rows) == 0.0
+    assert 1 / rows - 1e-12 <= variety([0] * draws, rows) <= 1.59 / size
+
+
+@PATIENT
+@given(
+    drawn=st.lists(st.none() | st.integers(0, 5), min_size=1, max_size=40),
+    rows=st.integers(6, 30),
+    data=st.data(),
+)
+def test_a_draw_that_becomes_a_row_never_lowers_the_variety(
+    drawn: list[int | None], rows: int, data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(drawn) - 1))
+    without = [*drawn[:place], None, *drawn[place + 1 :]]
+    with_row = [*drawn[:place], data.draw(st.integers(0, rows - 1)), *drawn[place + 1 :]]
+    assert variety(with_row, rows) >= variety(without, rows) * (1 - 1e-12)
+
+
+@PATIENT
+@given(drawn=st.lists(st.none() | st.integers(0, 5), min_size=2, max_size=60), data=st.data())
+def test_a_repeated_row_that_becomes_a_new_one_raises_the_variety(
+    drawn: list[int | None], data: st.DataObject
+) -> None:
+    repeated = [
+        place for place, row in enumerate(drawn) if row is not None and drawn.count(row) > 1
+    ]
+    assume(repeated)
+    rows = data.draw(st.integers(7, 80))
+    place = data.draw(st.sampled_from(repeated))
+    assert variety([*drawn[:place], 6, *drawn[place + 1 :]], rows) > variety(drawn, rows)
+
+
+def test_variety_takes_hits_as_rarefaction_does() -> None:
+    """Of four hits on two rows, 3 and 1: among two of the four both rows are three times in six."""
+    assert metrics.gaussian_variety([3, 1], rows=2, draws=8) == pytest.approx(0.5 * 1.5 / 1.5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "rows", "draws"),
+    [([3], 1, 2), ([1, 1], 1, 2), ([0], 1, 1), ([], 0, 0), ([-1], 5, 5)],
+)
+def test_variety_of_impossible_counts_is_an_error(counts: list[int], rows: int, draws: int) -> None:
+    with pytest.raises(metrics.MetricError):
+        metrics.gaussian_variety(counts, rows=rows, draws=draws)
 
 
 def test_novel_real_share_counts_each_novel_paradigm_once() -> None:

@@ -170,6 +170,7 @@ def test_a_pair_as_objective_is_explained_by_bleu(tmp_path: Path) -> None:
     data = data_of(report_page.render(results.load(tmp_path)))
     assert data["target"] == "objective_bleu4"
     assert data["targetLabel"] == "objective_bleu4 (these runs have a pair as objective)"
+    assert data["pair"] == list(results.PARETO)
 
 
 def test_refuses_what_is_no_table_of_runs(frame: pd.DataFrame, tmp_path: Path) -> None:

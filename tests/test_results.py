@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -380,6 +381,31 @@ def test_a_pair_as_objective_leaves_the_objective_missing(tmp_path: Path) -> Non
     ):
         results.best(frame)
     assert len(results.best(frame, by="objective_bleu4")) == 1
+
+
+def test_runs_from_before_the_variety_are_compared_by_what_all_have(tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"objective": "pareto"}
+    fabricate_run(tmp_path / "old", chosen, objective=[0.5, 0.25])
+    for seed in range(6):
+        new = {**chosen, "objective.generation": "variety", "seed": seed}
+        fabricate_run(tmp_path / f"new_{seed}", new, objective=[0.5, 0.25])
+    fabricate_run(tmp_path / "bleu", {"objective": "bleu"})
+    fabricate_run(tmp_path / "killed", {"objective.generation": "variety"}, status="interrupted")
+    frame = results.load(tmp_path)
+    frame.index = pd.Index([Path(run).name for run in frame["run"]])
+    assert frame.loc["old", "objective_generation"] == "share"
+    assert frame.loc["new_0", "objective_generation"] == "variety"
+    assert pd.isna(frame.loc["bleu", "objective_generation"])
+    assert pd.isna(frame.loc["old", "objective_gaussian_variety"])
+    written = json.loads((tmp_path / "new_3" / "result.json").read_text())["objective"]["parts"]
+    assert frame.loc["new_3", "objective_gaussian_variety"] == written["gaussian_variety"]
+    assert results.pair(frame) == results.PARETO
+    new = frame[frame["objective_generation"] == "variety"]
+    assert results.pair(new) == ("objective_bleu4", "objective_gaussian_variety")
+    assert set(results.pareto(new)["run"]) == set(
+        results.pareto(new, ("objective_bleu4", "objective_gaussian_variety"))["run"]
+    )
+    assert set(results.pareto(new)["run"]) != set(results.pareto(new, results.PARETO)["run"])
 
 
 def test_a_thousand_runs_load_in_two_seconds(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ export function drawTrial() {
   fact("directory", element("code", {}, value("run") || ""));
   fact("started", value("started_at"));
   fact("seconds", value("seconds") === null ? null : show(value("seconds")));
-  const command = `python -m cvae.run ${value("overrides") || ""}`.trim();
+  const command = data.commands[row] || `python -m cvae.run ${value("overrides") || ""}`.trim();
   const code = element("code", { id: "command" }, command);
   const parts = [facts, element("h3", {}, "Run it again"),
     element("div", { class: "command" }, code, clipboardButton("Copy", () => command, code))];

@@ -58,7 +58,7 @@ def fabricate_run(
     """Write one run directory; ``interrupted`` leaves out ``result.json``, as a kill does.
 
     ``failed`` has what the search writes in its place, ``damaged`` half of it, and ``objective``
-    replaces the computed value.
+    replaces the computed value. A run without ``objective.generation`` is one from before the key.
     """
     given = dict(overrides or {})
     config = _config(given)
@@ -68,13 +68,16 @@ def fabricate_run(
     bleu, gaussian = _scores(config, chance)
     _write_hydra(directory / ".hydra", config, given, texts)
     total = round(chance.uniform(40, 90), 3)
+    parts = {"bleu4": bleu, "gaussian_score": gaussian}
+    if "generation" in config["objective"]:
+        parts["gaussian_variety"] = 1.0 - gaussian  # ranks the runs in another order
     result: dict[str, Any] = {
         "status": status,
         "reason": reason,
         "objective": {
             "name": config["objective"]["name"],
             "value": 0.5 * bleu + 0.5 * gaussian if objective is None else objective,
-            "parts": {"bleu4": bleu, "gaussian_score": gaussian},
+            "parts": parts,
         },
         "metrics": _metrics(bleu, gaussian, chance),
         "config": config,
@@ -89,7 +92,7 @@ def fabricate_run(
     }
     if status == "diverged":
         result["objective"]["value"] = 0.0
-        result["objective"]["parts"] = {"bleu4": 0.0, "gaussian_score": 0.0}
+        result["objective"]["parts"] = dict.fromkeys(parts, 0.0)
         result["metrics"] = {name: None for name in result["metrics"]}
         evaluations = evaluations // 3
     elif status == "pruned":

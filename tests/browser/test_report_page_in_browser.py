@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from cvae import report_page, results, run_details
+from cvae.repeat import command_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 import webdriver
@@ -193,7 +194,7 @@ def test_selecting_changes_curves_conversions_and_samples(opened: Any, frame: pd
         opened.click(f'{ROWS}[data-row="{trial}"] input')
     assert curve_names(opened) == ["0", str(wrong.trial)]
     assert opened.texts("#trial-heading") == [f"Selected trial: {wrong.trial}"]
-    assert opened.texts("#command") == [f"python -m cvae.run {wrong.overrides}"]
+    assert opened.texts("#command") == [command_of(Path(wrong.run), wrong.overrides)]
 
     written = pd.read_csv(Path(wrong.run) / "conversions.csv", keep_default_na=False)
     kept = [*written[written["split"] == "report"].itertuples()]
