@@ -93,9 +93,9 @@ def _kl_weight(config: Config) -> Points:
     first, last = float(training["prior_start"]), float(training["partition_start"])
     span = max(last - first, 1e-9)
     moved = [(first + progress * span, value) for progress, value in points]
-    shown = [(0.0, points[0][1])]
-    shown += [point for point in moved if 0.0 < point[0] < 1.0]
-    return _thinned([*shown, (1.0, shown[-1][1] if last > 1.0 else points[-1][1])])
+    inside = [point for point in moved if 0.0 < point[0] < 1.0]
+    start, end = points[0][1], points[-1 if first < 1.0 else 0][1]
+    return _thinned([(0.0, start), *inside, (1.0, end)])
 
 
 def _teacher_forcing(config: Config) -> Points:

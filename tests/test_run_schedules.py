@@ -23,6 +23,8 @@ CONFIGS = {
     "one level": ("model=single", "training.epochs=12"),
     "cosine": ("anneal.ramp=cosine", "training.epochs=12"),
     "delayed": ("anneal=delayed", "anneal.start=0.5", "model=single", "training.epochs=12"),
+    "z never learns": ("training.prior_start=1.0", "training.partition_start=1.0",
+                       "training.coverage_start=1.0"),
     "no time for z": ("training.prior_start=0.3", "training.partition_start=0.3"),
     "z to the end": ("training.prior_start=0.0", "training.partition_start=1.0",
                      "training.coverage_start=1.0"),
