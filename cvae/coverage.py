@@ -14,11 +14,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from cvae.batches import TrainingRows, length_buckets
+from cvae.batches import TrainingRows, by_length, length_buckets
 from cvae.model import ConditionalVAE, Gaussian
 from cvae.state import check_tensors
 
 _DEALT_STEPS: Final = 4
+_SIDE_BY_SIDE: Final = 512  # words of like length encoded at once; fits the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,14 +223,17 @@ def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.devi
     The forms' posteriors are averaged, since one row has one place in the prior.
     """
     row_count, tense_count, _ = rows.symbols.shape
+    parts = by_length(rows.lengths.flatten(), _SIDE_BY_SIDE)
     means, logvars = [], []
-    for chunk in torch.split(torch.arange(row_count * tense_count), 4096):
-        tense = chunk % tense_count
-        words = rows.words(chunk // tense_count, tense).to(device)
+    for part in parts:
+        tense = part % tense_count
+        words = rows.words(part // tense_count, tense).to(device)
         posterior = model.encode(words.symbols, words.lengths, tense.to(device))
         means.append(posterior.mean)
         logvars.append(posterior.logvar)
+    place = torch.cat(parts).argsort().to(device)
     shape = (row_count, tense_count, -1)
     return Gaussian(
-        torch.cat(means).view(shape).mean(dim=1), torch.cat(logvars).view(shape).mean(dim=1)
+        torch.cat(means)[place].view(shape).mean(dim=1),
+        torch.cat(logvars)[place].view(shape).mean(dim=1),
     )

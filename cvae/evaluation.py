@@ -37,6 +37,7 @@ SEEN_VERBS: Final = 100
 
 _CHUNK: Final = 4096  # words decoded at once; bounds memory
 _SIDE_BY_SIDE: Final = 256  # words of like length encoded or scored at once; fits the cache
+_SCORED: Final = 512  # samples of words scored at once; their gates are most of a trial's memory
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Observations:
         words, tenses = self._training_words
         losses = torch.empty_like(log_ratios)
         with torch.no_grad():
-            for part in by_length(words.lengths, max(1, _CHUNK // self.importance_samples)):
+            for part in by_length(words.lengths, max(1, _SCORED // self.importance_samples)):
                 cut = shortened(words, part).symbols.repeat_interleave(z.shape[1], dim=0)
                 tense = tenses[part].repeat_interleave(z.shape[1])
                 code = self.model.code_of_latent(z[part].flatten(0, 1))
