@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import measuring
 import project
 
-from cvae import evaluation, metrics
+from cvae import evaluation
 
 EVERYTHING = (*evaluation.DURING_TRAINING, evaluation.report_generation, evaluation.latent_use)
 
@@ -36,25 +36,12 @@ def measure(toy: bool) -> dict[str, Any]:
         for _ in range(learned):
             made.trainer.train_epoch()
 
-        def evaluate(which: tuple[evaluation.Metric, ...], made: project.Setup = made) -> None:
-            metrics.bleu4.cache_clear()
-            metrics.edit_distance.cache_clear()
-            made.trainer.model.eval()
-            seen = evaluation.Observations(
-                made.trainer.model,
-                made.dataset,
-                draws=made.config["evaluation"]["draws"],
-                importance_samples=made.config["evaluation"]["importance_samples"],
-                device=project.CPU,
-            )
-            evaluation.measure(seen, which)
-
         epoch, everything, during, likelihood = measuring.alternate(
             [
                 twin.trainer.train_epoch,
-                lambda evaluate=evaluate: evaluate(EVERYTHING),
-                lambda evaluate=evaluate: evaluate(evaluation.DURING_TRAINING),
-                lambda evaluate=evaluate: evaluate((evaluation.likelihood,)),
+                lambda made=made: project.evaluate(made, EVERYTHING),
+                lambda made=made: project.evaluate(made, evaluation.DURING_TRAINING),
+                lambda made=made: project.evaluate(made, (evaluation.likelihood,)),
             ],
             repeats,
         )
@@ -83,7 +70,7 @@ def show(result: dict[str, Any]) -> str:
             "evaluation, s",
             "evaluation / epoch (goal 0.20)",
             "what training asks for / epoch",
-            "likelihoods at the end, s",
+            "likelihoods at the end / epoch",
         ],
         [
             [
@@ -92,7 +79,7 @@ def show(result: dict[str, Any]) -> str:
                 measuring.spread(row["evaluation_seconds"]),
                 measuring.spread(row["evaluation_over_epoch"]),
                 measuring.spread(row["during_training_over_epoch"]),
-                measuring.spread(row["likelihood_seconds"]),
+                f"{row['likelihood_seconds']['median'] / row['epoch_seconds']['median']:.2f}",
             ]
             for row in result["rows"]
         ],

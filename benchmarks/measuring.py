@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -78,7 +78,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def fresh_environment() -> dict[str, str]:
     """The environment of a program started from here: it finds this checkout's modules."""
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    known = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *([known] if known else [])]),
+    }
 
 
 def machine() -> dict[str, Any]:
@@ -106,13 +110,18 @@ def machine() -> dict[str, Any]:
 
 def command(
     name: str,
-    measure: Callable[..., dict[str, Any]],
+    measure: Callable[..., dict[str, Any] | Iterator[dict[str, Any]]],
     show: Callable[[dict[str, Any]], str],
     parser: argparse.ArgumentParser,
     arguments: Sequence[str] | None,
     **extra: Any,
 ) -> int:
-    """The command line that all benchmarks have; returns the exit code."""
+    """The command line that all benchmarks have; returns the exit code.
+
+    Args:
+        measure: gives the results, or one after the other what there is of them so far, each of
+            which is written at once.
+    """
     parser.add_argument("--toy", action="store_true", help="sizes that end in seconds")
     parser.add_argument(
         "--json",
@@ -120,17 +129,18 @@ def command(
         help="where the result goes; as shipped benchmarks/results/NAME.json, but none with --toy",
     )
     options = parser.parse_args(arguments)
-    before = machine()
+    path = options.json or (None if options.toy else RESULTS / f"{name}.json")
     result = {
         "benchmark": name,
         "toy": options.toy,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": before,
-        **measure(options.toy, **extra),
+        "machine": machine(),
     }
+    measured = measure(options.toy, **extra)
+    for found in [measured] if isinstance(measured, dict) else measured:
+        result |= found
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(result, indent=2) + "\n")
     print(show(result))
-    path = options.json or (None if options.toy else RESULTS / f"{name}.json")
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n")
     return 0

@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from cvae import config as config_rules
+from cvae import evaluation, metrics
 from cvae.data import Dataset, Paradigm
 from cvae.experiment import load_dataset, make_trainer
 from cvae.model import build_model
@@ -35,6 +36,7 @@ class Setup:
     config: dict[str, Any]
     dataset: Dataset
     trainer: Trainer
+    device: torch.device
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def setup(
     *,
     verbs: int | None = None,
     train: tuple[Paradigm, ...] | None = None,
+    device: torch.device = CPU,
 ) -> Setup:
     """Everything that a run of these overrides trains.
 
@@ -66,5 +69,20 @@ def setup(
     torch.manual_seed(config["seed"])
     node = config["model"]
     sizes = {key: value for key, value in node.items() if key != "name"}
-    model = build_model(node["name"], **sizes).to(CPU)
-    return Setup(config, dataset, make_trainer(config, model, dataset, CPU))
+    model = build_model(node["name"], **sizes).to(device)
+    return Setup(config, dataset, make_trainer(config, model, dataset, device), device)
+
+
+def evaluate(made: Setup, which: Sequence[evaluation.Metric]) -> None:
+    """Measure a model from nothing: no conversion, draw or score is remembered."""
+    metrics.bleu4.cache_clear()
+    metrics.edit_distance.cache_clear()
+    made.trainer.model.eval()
+    seen = evaluation.Observations(
+        made.trainer.model,
+        made.dataset,
+        draws=made.config["evaluation"]["draws"],
+        importance_samples=made.config["evaluation"]["importance_samples"],
+        device=made.device,
+    )
+    evaluation.measure(seen, which)

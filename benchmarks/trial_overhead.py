@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,11 @@ def few_verbs(directory: Path) -> list[str]:
     ]
 
 
-def run_sweep(
-    directory: Path, *, trials: int, workers: int, overrides: list[str], extra: list[str]
-) -> float:
-    """Run a sweep of small trials below ``directory``; returns its wall-clock seconds."""
-    command = [
+def sweep_command(
+    *, trials: int, workers: int, overrides: Sequence[str], extra: Sequence[str]
+) -> list[str]:
+    """The command of a sweep whose trials go to ``multirun/bench`` below where it is started."""
+    return [
         *(sys.executable, "-m", "cvae.run", "-m", "sweep=learning_rates"),
         *overrides,
         *extra,
@@ -53,6 +54,13 @@ def run_sweep(
         f"hydra.sweeper.n_jobs={workers}",
         "hydra/sweeper/pruner=none",
     ]
+
+
+def run_sweep(
+    directory: Path, *, trials: int, workers: int, overrides: list[str], extra: list[str]
+) -> float:
+    """Run a sweep of small trials below ``directory``; returns its wall-clock seconds."""
+    command = sweep_command(trials=trials, workers=workers, overrides=overrides, extra=extra)
 
     def start() -> None:
         subprocess.run(
@@ -102,13 +110,20 @@ def measure(toy: bool, extra: list[str]) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> str:
     """The table that ``docs/performance.md`` takes."""
     return measuring.table(
-        ["trials", "a trial, s", "training and evaluation, s", "overhead, s (goal 1.00)"],
+        [
+            "trials",
+            "a trial, s",
+            "training and evaluation, s",
+            "overhead, s (goal 1.00)",
+            "overhead / trial",
+        ],
         [
             [
                 result["trials"],
                 measuring.spread(result["trial_seconds"]),
                 measuring.spread(result["training_and_evaluation_seconds"]),
                 measuring.spread(result["overhead_seconds"]),
+                f"{result['share']:.2f}",
             ]
         ],
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,39 @@ def test_threads(tmp_path: Path) -> None:
         ordered(row["alone_seconds"])
         ordered(row["beside_seconds"])
     assert "| sleep at once | " in printed
+
+
+def test_profile_run(tmp_path: Path) -> None:
+    runs = ["default", "single_tuned"]
+    result, printed = toy("profile_run", tmp_path, *(f"--run={run}" for run in runs))
+    assert [row["run"] for row in result["rows"]] == runs
+    two_levels, one_level = (row["phases"] for row in result["rows"])
+    for row in result["rows"]:
+        assert all(seconds >= 0.0 for seconds in row["phases"].values())
+        assert sum(row["phases"].values()) == pytest.approx(row["processor_seconds"], abs=0.1)
+    assert all(two_levels.values())
+    assert one_level["upper level"] < 0.01 < two_levels["upper level"]
+    assert "| likelihoods | " in printed
+
+
+def test_every_moment_belongs_to_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile_run = importlib.import_module("profile_run")
+    now = 0.0
+    monkeypatch.setattr(profile_run.time, "process_time", lambda: now)
+    clock = profile_run.PhaseClock("start")
+    now = 1.0
+    with clock.phase("words"):
+        now = 3.0
+        with clock.phase("optimizers"):
+            assert (clock.current, clock.outer) == ("optimizers", "words")
+            now = 7.0
+        now = 15.0
+        clock.change("prior coverage")
+        now = 31.0
+    now = 63.0
+    clock.stop()
+    spent = {name: seconds for name, seconds in clock.seconds.items() if seconds}
+    assert spent == {"start": 33.0, "words": 10.0, "optimizers": 4.0, "prior coverage": 16.0}
 
 
 def test_profile_epoch(tmp_path: Path) -> None:
@@ -150,6 +186,35 @@ def test_trial_overhead(tmp_path: Path) -> None:
     ordered(result["overhead_seconds"])
     whole, work = result["trial_seconds"], result["training_and_evaluation_seconds"]
     assert whole["median"] > work["median"]
+
+
+def test_search(tmp_path: Path) -> None:
+    result, printed = toy("search", tmp_path)
+    for key in ("work_of_two", "start_seconds", "start_processor_seconds"):
+        ordered(result[key])
+    for workers in ("1", "2"):
+        assert 10.0 < result["trial_megabytes"][workers] < result["search_megabytes"][workers]
+    assert "| memory a trial, two at once, MB | 350 | " in printed
+
+
+def test_a_search_is_seen_with_all_its_processes(tmp_path: Path) -> None:
+    search = importlib.import_module("search")
+    holds = "x = b'x' * 50_000_000; import time; time.sleep(60)"
+    starts = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with subprocess.Popen([sys.executable, "-c", starts, holds]) as program:
+        try:
+            deadline = time.monotonic() + 60
+            size = 0.0
+            while size < 50.0 and time.monotonic() < deadline:
+                generations = search.family(program.pid)
+                size = search.proportional_megabytes(generations[-1][0])
+            assert len(generations) == 2 and 50.0 < size < 100.0
+            assert search.processor_seconds(generations[-1][0]) > 0.0
+        finally:
+            for generation in reversed(search.family(program.pid)):
+                for pid in generation:
+                    os.kill(pid, signal.SIGKILL)
+    assert search.proportional_megabytes(program.pid) == search.processor_seconds(program.pid) == 0
 
 
 def test_growth(tmp_path: Path) -> None:
