@@ -18,6 +18,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import measuring
+import torch
 
 BENCHMARKS: Final = (
     "startup",
@@ -26,9 +27,12 @@ BENCHMARKS: Final = (
     "threads",
     "lstm_cell",
     "profile_epoch",
+    "profile_run",
     "trial_overhead",
+    "search",
     "growth",
     "time_to_quality",
+    "accelerator",
 )
 DOCUMENT: Final = measuring.REPOSITORY / "docs" / "performance.md"
 
@@ -36,7 +40,10 @@ DOCUMENT: Final = measuring.REPOSITORY / "docs" / "performance.md"
 def block(name: str, result: dict[str, Any] | None) -> str:
     """What stands between the markers of one benchmark."""
     if result is None:
-        return f"Not measured yet: `python benchmarks/{name}.py`."
+        missing = f"Not measured yet: `python benchmarks/{name}.py`."
+        if name != "accelerator":
+            return missing
+        return f"{importlib.import_module(name).show({})}\n\n{missing}"
     machine = result["machine"]
     where = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, "
@@ -71,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     blocks = {}
     for name in BENCHMARKS:
         path = options.results / f"{name}.json"
-        if options.run:
+        if options.run and (name != "accelerator" or torch.cuda.is_available()):
             # In a process of its own: threads, caches and memory start fresh.
             program = [sys.executable, str(Path(__file__).parent / f"{name}.py")]
             subprocess.run([*program, "--json", str(path)], check=True)

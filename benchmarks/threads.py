@@ -78,13 +78,22 @@ def measure(toy: bool) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """The table that ``docs/performance.md`` takes."""
+    one = result["rows"][0]["alone_seconds"]["median"]
     return measuring.table(
-        ["threads that wait", "epoch alone, s", "epoch beside one busy process, s"],
+        [
+            "threads that wait",
+            "epoch alone, s",
+            "epoch beside one busy process, s",
+            "alone / one thread",
+            "beside / alone",
+        ],
         [
             [
                 row["way"],
                 measuring.spread(row["alone_seconds"]),
                 measuring.spread(row["beside_seconds"]),
+                f"{row['alone_seconds']['median'] / one:.2f}",
+                f"{row['beside_seconds']['median'] / row['alone_seconds']['median']:.2f}",
             ]
             for row in result["rows"]
         ],
