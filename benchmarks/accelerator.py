@@ -1,6 +1,6 @@
-"""``python benchmarks/accelerator.py``: everything that wants to be known of one NVIDIA card.
+"""``python benchmarks/accelerator.py``: what one NVIDIA card does for this project, in one call.
 
-One call of at most eight minutes. Each part is a process of its own with a time limit, and writes
+It takes at most eight minutes. Each part is a process of its own with a time limit, and writes
 its rows one by one; after each part the JSON file is written anew, so that a part that fails or
 takes too long loses its own later rows and nothing else:
 
