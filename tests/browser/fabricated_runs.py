@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -323,6 +324,7 @@ def fabricate_study(sweep: Path) -> Path:
     from optuna.distributions import CategoricalDistribution as Choice
     from optuna.trial import TrialState, create_trial
 
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = sweep / "study.db"
     interval: Any

@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import webdriver
 from fabricated_runs import fabricate_run, fabricate_study, fabricate_sweep
 
-pytestmark = [
-    pytest.mark.skipif(webdriver.missing() is not None, reason=webdriver.missing() or "no browser"),
-    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
-]
+pytestmark = pytest.mark.skipif(
+    webdriver.missing() is not None, reason=webdriver.missing() or "no browser"
+)
 
 
 @pytest.fixture(scope="module")
