@@ -96,13 +96,15 @@ class Standing:
         """An estimate; None before anything is known."""
         shares = [(run.seconds(), float(run.progress.get("share") or 0)) for run in self.running]
         expected = [seconds / share for seconds, share in shares if share > 0]
-        typical = self.typical
-        if typical is None:
-            if not expected:
-                return None
-            typical = statistics.fmean(expected)
+        if self.typical is None and not expected:
+            return None
+        typical = statistics.fmean(expected) if self.typical is None else self.typical
+        # Whoever takes longer than usual has a rest that only its share tells. That is old news,
+        # of its last report: where the usual time is known, it is the better guess.
         rest = [
-            seconds * (1 / share - 1) if share > 0 else max(0.0, typical - seconds)
+            seconds * (1 / share - 1)
+            if share > 0 and (self.typical is None or seconds > typical)
+            else max(0.0, typical - seconds)
             for seconds, share in shares
         ]
         waiting = max(0, self.total - self.done - len(self.running))

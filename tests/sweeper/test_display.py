@@ -194,8 +194,10 @@ def test_the_time_left() -> None:
     assert left(4, fresh) is None, "nothing is known yet"
     assert left(2, half) == pytest.approx(40 + 80, abs=2), "its rest, then another one like it"
     assert left(2, done, fresh) == pytest.approx(60, abs=2)
-    assert left(3, done, fresh, half) == pytest.approx(60, abs=2), "the slower of the two"
-    assert left(7, done, fresh, half) == pytest.approx((60 + 40 + 400) / 2, abs=2)
+    assert left(3, done, fresh, half) == pytest.approx(60, abs=2), "both at once"
+    assert left(7, done, fresh, half) == pytest.approx((60 + 60 + 400) / 2, abs=2)
+    slow = trial(4, TrialState.RUNNING, ago=300, progress={"share": 0.75})
+    assert left(2, done, slow) == pytest.approx(100, abs=2), "longer than usual: by its share"
     failed = trial(3, TrialState.FAIL, seconds=1.0)
     assert left(3, done, failed, fresh) == pytest.approx(60, abs=2), "a failure tells nothing"
 
