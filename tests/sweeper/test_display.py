@@ -98,11 +98,11 @@ def test_a_pipe_gets_plain_lines_and_soon(standin: Standin) -> None:
 @pytest.mark.parametrize("launcher", ["basic", "cvae_local"])
 def test_a_narrow_pipe_is_not_exceeded(launcher: str, standin: Standin) -> None:
     output = standin.run(
-        *SPACE, LONG, f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=2", COLUMNS="60"
+        *SPACE, LONG, f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=2", COLUMNS="50"
     )
     lines = [line for line in output.splitlines() if re.match(r"[12]/2 #\d complete", line)]
     assert len(lines) == 2
-    assert all(len(line) <= 60 and line.endswith("...") for line in lines)
+    assert all(len(line) <= 50 and line.endswith("...") for line in lines)
     log = (standin.sweep / "sweep.log").read_text()
     assert len(re.findall(r"[12]/2 #\d complete .* kind=an?.*[ed]_", log)) == 2, "whole in the log"
 
