@@ -26,10 +26,10 @@ def refusal(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("anneal cyclical", "'anneal' is no override; write GROUP=MEMBER or KEY=VALUE, without"),
-        ("anneal = cyclical", "'anneal' is no override; write GROUP=MEMBER or KEY=VALUE, without"),
+        ("anneal cyclical", "'anneal' is not an override; write GROUP=MEMBER or KEY=VALUE"),
+        ("anneal = cyclical", "'anneal' is not an override; write GROUP=MEMBER or KEY=VALUE"),
         ("--anneal=cyclical", "--anneal=cyclical: there is no such option; write anneal=cyclical"),
-        ("-M sweep=anneal", "-M: there is no such option; --help and --hydra-help list what"),
+        ("-M sweep=anneal", "-M: there is no such option; --help and --hydra-help list the"),
         ("--cfg", "argument --cfg/-c: expected one argument; --help and --hydra-help list"),
         ("--cfg jobs", "argument --cfg/-c: invalid choice: 'jobs' (choose from"),
         ("anneal=", "anneal=: there is no such member; allowed: constant, cyclical, delayed"),
@@ -42,7 +42,7 @@ def refusal(*arguments: str) -> str:
         ("anneal.start=0.3", "anneal.start: the chosen anneal has no such key; it is one of annea"),
         ("model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in [1, 4096]"),
         ("seed=1,2", "seed=1,2: one run takes one value; -m runs each of them"),
-        ("seed=[1", "seed: the value '[1' cannot be read; a text with more than letters"),
+        ("seed=[1", "seed: the value '[1' cannot be read; text with special characters"),
         ("-m seed=1,2 model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in"),
         ("hydra.sweeper.n_trials=x", "hydra.sweeper.n_trials=x: Value 'x' of type 'str' could not"),
     ],
@@ -68,7 +68,7 @@ def test_the_quoting_that_is_proposed_is_read_as_the_value(value: str) -> None:
 @pytest.mark.parametrize("override", ["seed=\r", "se\x85ed=(", "\x1b="])
 def test_what_cannot_be_printed_stays_on_its_line(override: str) -> None:
     text = refusal(override)
-    assert text == f"{override!r} cannot be read: it holds signs that cannot be printed"
+    assert text == f"{override!r} cannot be read: it contains unprintable characters"
 
 
 def test_options_may_stand_anywhere() -> None:
@@ -100,7 +100,7 @@ def test_a_single_run_says_what_only_a_search_looks_at(
     arguments: list[str], named: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _check_before_start(arguments)
-    noted = f"note: this is one run; with -m, {named} begins a search\n" if named else ""
+    noted = f"note: this is one run; with -m, {named} starts a search\n" if named else ""
     assert capsys.readouterr() == ("", noted)
 
 

@@ -217,7 +217,7 @@ def test_there_is_a_line_for_every_word_of_a_long_list(
         (b"\n\n", "no words"),
         (b"\xff\n", "standard input:1: not UTF-8: byte 0xff at position 1"),
         ("walk\nsend\n".encode("utf-16-le"), "standard input looks like UTF-16 without a byte"),
-        (b"PK\x03\x04", "standard input is a workbook"),
+        (b"PK\x03\x04", "standard input is a spreadsheet"),
     ],
 )
 def test_unusable_standard_input_is_one_line(

@@ -133,7 +133,7 @@ def test_a_damaged_table_names_every_bad_row(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_and_a_strange_table_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no verb set 'huge': the shipped ones are common and"):
+    with pytest.raises(DataError, match="no verb set 'huge'; allowed: common, large"):
         load_table("huge")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="the columns must be simple_present,"):
         load_table("common", write(tmp_path / "t.csv", TRAIN))
@@ -218,7 +218,7 @@ HEADERS = (
     '"lemma","third","ing","past"',
 )
 CAPITALS = "capitals are read in lower case"
-BLANKS = "blanks of another kind are read as blanks"
+BLANKS = "Unicode spaces are read as spaces"
 COMMAS = "words are separated by commas or semicolons"
 WIDE = "F: looks like UTF-16 without a byte order mark; save it as UTF-8"
 
@@ -236,13 +236,13 @@ WIDE = "F: looks like UTF-16 without a byte order mark; save it as UTF-8"
         (TRAIN.replace(" ", ","), f"{COMMAS} (line 1 and 2 more)"),
         (TRAIN.replace(" ", " ; "), f"{COMMAS} (line 1 and 2 more)"),
         (TRAIN.replace(" ", ", ").replace("ed\n", "ed,\n"), COMMAS),
-        (TRAIN.replace("began\n", "began\n\n \n"), "empty lines are left out (line 3 and 1 more)"),
+        (TRAIN.replace("began\n", "began\n\n \n"), "empty lines are skipped (line 3 and 1 more)"),
         (TRAIN.replace("begin ", "Begin "), f"{CAPITALS} (line 2)"),
         (TRAIN.upper(), f"{CAPITALS} (line 1 and 2 more)"),
-        *((f"{header}\n{TRAIN}", "line 1 is a header and is left out") for header in HEADERS),
+        *((f"{header}\n{TRAIN}", "line 1 is a header and is skipped") for header in HEADERS),
         (
             ("Present;Third;Progressive;Past\n" + TRAIN.title().replace(" ", ";")).encode("utf-16"),
-            f"it is in UTF-16; line 1 is a header and is left out; {CAPITALS} (line 2 and 2 more); "
+            f"it is in UTF-16; line 1 is a header and is skipped; {CAPITALS} (line 2 and 2 more); "
             f"{COMMAS} (line 2 and 2 more)",
         ),
     ],
@@ -283,12 +283,12 @@ def test_a_verb_is_no_header(tmp_path: Path, verb: str) -> None:
         (TRAIN.encode("utf-16-be"), WIDE),
         (TRAIN.encode("utf-16")[:-1], "F: begins as UTF-16, but is damaged at byte "),
         (b"\xff\xfe\0\xd8\n\0", "F: begins as UTF-16, but is damaged at byte "),
-        (TRAIN.encode() + b"\0", "F: is no text: line 4 holds a NUL character; save it as"),
-        (b"PK\x03\x04\x14\0", "F: is a workbook or another zip archive; export it as text"),
+        (TRAIN.encode() + b"\0", "F: is not a text file: line 4 contains a NUL character; save it"),
+        (b"PK\x03\x04\x14\0", "F: is a spreadsheet or another zip archive; export it as text"),
         (b"\x1f\x8b\x08\0", "F: is compressed (gzip); decompress it first"),
         (b"%PDF-1.7\n%\xe2\xe3", "F: is a PDF; export it as text"),
-        ("base,third,ing,past\n", "F: holds no words"),
-        ("\u00a0\n\u00a0\n", "F: holds no words"),
+        ("base,third,ing,past\n", "F: contains no words"),
+        ("\u00a0\n\u00a0\n", "F: contains no words"),
         ("walk walks\nwalking walked\n", "F:1: expected four words, found 2"),
         ("walk,,walking,walked\n", "F:1: an empty word"),
         ("walk,walks,walking\n", "F:1: expected four words, found 3"),
