@@ -15,7 +15,7 @@ from cvae.run import _check_before_start, config_directory
 
 
 def refusal(*arguments: str) -> str:
-    """What the program would say, without starting it."""
+    """The program's error message, without starting it."""
     with pytest.raises((ConfigError, HydraException, OmegaConfBaseException)) as caught:
         _check_before_start(arguments)
     if isinstance(caught.value, ConfigError):
@@ -66,12 +66,12 @@ def test_the_quoting_that_is_proposed_is_read_as_the_value(value: str) -> None:
 
 
 @pytest.mark.parametrize("override", ["seed=\r", "se\x85ed=(", "\x1b="])
-def test_what_cannot_be_printed_stays_on_its_line(override: str) -> None:
+def test_unprintable_characters_are_escaped(override: str) -> None:
     text = refusal(override)
     assert text == f"{override!r} cannot be read: it contains unprintable characters"
 
 
-def test_options_may_stand_anywhere() -> None:
+def test_options_may_be_anywhere() -> None:
     given = ["seed=1,2", "-m", "debug=smoke", "--config-dir", "there", "threads=1"]
     known = parsed(given)
     assert known.multirun and known.config_dir == "there"
@@ -90,13 +90,13 @@ def test_options_may_stand_anywhere() -> None:
         (["experiment=best", "seed=1"], None),
         (["experiment=report", "hydra.run.dir=there"], None),
         (["-m", "sweep=anneal"], None),
-        # Not wrong: the rest comes with what is searched.
+        # These are valid: the searched values supply the rest.
         (["-m", "data=files", "data.train_path=a.txt,b.txt"], None),
         (["-m", "anneal=delayed,cyclical", "anneal.start=0.2"], None),
         (["sweep=anneal", "--cfg", "job"], None),
     ],
 )
-def test_a_single_run_says_what_only_a_search_looks_at(
+def test_a_single_run_names_an_option_that_only_affects_a_search(
     arguments: list[str], named: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _check_before_start(arguments)
@@ -104,7 +104,7 @@ def test_a_single_run_says_what_only_a_search_looks_at(
     assert capsys.readouterr() == ("", noted)
 
 
-def test_a_launcher_without_its_package_names_what_installs_it() -> None:
+def test_a_launcher_without_its_package_names_the_extra() -> None:
     error = HydraException(
         "In 'hydra/config': Could not find 'hydra/launcher/submitit_slurm'\n\n"
         "Available options in 'hydra/launcher':\n\tbasic\n\tcvae\nConfig search path:\n\t..."

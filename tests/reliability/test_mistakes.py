@@ -1,6 +1,6 @@
-"""What people do: misspell, point at the wrong place, use a narrow window, press Ctrl-C.
+"""Common mistakes: misspelt words, wrong paths, narrow windows, Ctrl-C.
 
-The message says what to do next, in a line; nothing ends in a traceback.
+One line says what to do next; nothing ends with a traceback.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def start(words: Sequence[str], cwd: Path, **more: object) -> subprocess.Complet
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory with ten verbs and a run, which whoever may look at."""
+    """A directory with ten verbs and a run."""
     lemmas = ["walk", "talk", "jump", "open", "help", "turn", "call", "work", "play", "look"]
     rows = "".join(f"{w} {w}s {w}ing {w}ed\n" for w in lemmas)
     (tmp_path / "train.txt").write_text(rows)
@@ -124,9 +124,9 @@ def test_a_mistake_is_named_with_what_to_do(
     ],
 )
 def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path) -> None:
-    words = sorted([*SMALL, *line.split()], key=lambda word: word != "-m")  # Hydra wants it first
+    words = sorted([*SMALL, *line.split()], key=lambda word: word != "-m")  # Hydra needs -m first
     finished = start(command("run", *words), place)
-    # Hydra's own line about a job that failed stands before ours.
+    # Hydra's own line about a failed job comes before ours.
     lines = [x for x in finished.stderr.splitlines() if not x.startswith("Error executing job")]
     assert (finished.returncode, len(lines)) == (2, 1), finished.stderr
     assert lines[0].startswith("error: ") and says in lines[0]
@@ -144,7 +144,7 @@ def test_a_search_under_an_option_of_python(option: str, says: str, place: Path)
     assert finished.stderr.count("\n") == 1
 
 
-def test_words_may_stand_behind_the_options(place: Path) -> None:
+def test_words_may_follow_the_options(place: Path) -> None:
     before = ended(convert.main, [place / "old", "walk", "talk", "--to", "past"])
     behind = ended(convert.main, [place / "old", "--to", "past", "walk", "talk"])
     assert (before.code, behind.code) == (0, 0), behind.err
@@ -160,7 +160,7 @@ def test_the_weights_of_another_version_are_named(place: Path) -> None:
 
 
 def _without_privileges() -> None:
-    """Root keeps its name and loses the right to pass over permissions, with the next program."""
+    """Let the next program run as root without the right to bypass permissions."""
     if os.geteuid() == 0:
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
@@ -199,7 +199,7 @@ def test_without_permission_the_place_is_named(line: str, says: str, place: Path
 def in_a_terminal(
     words: Sequence[str], cwd: Path, columns: int, **variables: str
 ) -> tuple[int, str]:
-    """Exit code and output of a program in a terminal of so many columns."""
+    """Exit code and output of a program in a terminal with this number of columns."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cwd)
@@ -210,7 +210,7 @@ def in_a_terminal(
     while True:
         try:
             read = os.read(terminal, 65536)
-        except OSError:  # Linux's way to say that the other side is gone
+        except OSError:  # how Linux reports that the other side has closed
             break
         if not read:
             break
@@ -248,11 +248,11 @@ def test_a_run_in_forty_columns_keeps_its_bar_on_a_line(place: Path) -> None:
 
 
 def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str, float]:
-    """Exit code, what was said, and how many seconds it took to end after the interrupt."""
+    """Exit code, output, and seconds between the interrupt and the end."""
     with subprocess.Popen(
         words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
-        # As from a terminal: a shell starts what it runs in the background deaf to SIGINT.
+        # As in a terminal; a shell starts background processes with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         time.sleep(after)
@@ -264,7 +264,7 @@ def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode == -signal.SIGINT and not output:
-        # Python itself was not up yet, and the system ended it: as clean, as seen from a shell.
+        # Python had not installed its handler yet, so the system ended the process.
         return 130, "Interrupted before anything was started.", time.monotonic() - sent
     return process.returncode, output, time.monotonic() - sent
 
@@ -284,10 +284,10 @@ def until(said: str, words: Sequence[str], cwd: Path) -> int:
 
 
 MOMENTS = sorted(random.Random(0).uniform(0.1, 7.0) for _ in range(15)) if FULL else [0.4, 2.5]
-"""From 0.1 s on: before that it is Python that starts, not the program."""
+"""From 0.1 s on, because before that Python itself is starting."""
 
 
-def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) -> None:
+def test_an_interrupted_run_ends_at_once_and_names_the_directory_to_resume(place: Path) -> None:
     long = ["training.epochs=100000", "evaluation.every_epochs=1"]
     for number, moment in enumerate(MOMENTS):
         words = command("run", *SMALL, *long, f"hydra.run.dir=run_{number}")
@@ -307,7 +307,7 @@ def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) 
     assert until(f"Resumed from {directory} at epoch", words, place) == 130
 
 
-def test_an_interrupted_search_ends_soon_and_says_how_to_go_on(place: Path) -> None:
+def test_an_interrupted_search_ends_soon_and_says_how_to_resume(place: Path) -> None:
     for number, moment in enumerate(MOMENTS if FULL else [4.0]):
         words = command(
             "run", "-m", *SMALL, "training.epochs=100000", "hydra.sweeper.n_trials=2",
