@@ -5,8 +5,8 @@ options: values of the one key that matters most to it. All options are trained 
 best of them, by the objective of the dev side, is trained with two more seeds, and these three runs
 are the variant's row in docs/annealing.md.
 
-A run lies in ``multirun/COMPARISON/VARIANT/OPTION_seed_K``. Finished runs are not repeated, and an
-interrupted one is resumed. ``--table`` trains nothing and fills the document from the runs there
+A run is in ``multirun/COMPARISON/VARIANT/OPTION_seed_K``. Finished runs are not repeated, and an
+interrupted one is resumed. ``--table`` trains nothing and fills the document from the existing
 are.
 """
 
@@ -47,7 +47,7 @@ class Variant:
     """What one row of a comparison trains.
 
     Attributes:
-        overrides: what all its options share.
+        overrides: common to all its options.
         key: the key whose value is chosen.
         options: the values to choose from.
     """
@@ -59,14 +59,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An experiment, what all runs change in it, and the variants."""
+    """An experiment, the overrides of all runs, and the variants."""
 
     base: tuple[str, ...]
     variants: Mapping[str, Variant]
 
 
 WEIGHTS: Final = (0.1, 0.2, 0.4)
-# A nat more than naming one of 1,200 rows takes, over the three units of the latent.
+# One nat more than naming one of 1,200 rows takes, divided by the three units of the latent.
 _FREE, _TARGET = "anneal.free_nats=2.4", "anneal.target_nats=8.0"
 
 
@@ -135,7 +135,7 @@ def train(name: str, runs: Path, jobs: int) -> None:
         overrides = [*comparison.base, *chosen.overrides, f"{chosen.key}={option:g}"]
         overrides += [f"seed={seed}", "threads=1", f"hydra.run.dir='{directory}'"]
         command = [sys.executable, "-m", "cvae.run", *overrides]
-        # A run that diverges has its row all the same.
+        # A diverged run is still counted in the table.
         subprocess.run(command, env=measuring.fresh_environment(), check=False)
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -162,14 +162,14 @@ def _directory(runs: Path, name: str, variant: str, option: float, seed: int) ->
 
 
 def _result(directory: Path) -> Mapping[str, Any] | None:
-    """A run's result, if it is complete."""
+    """A run's result if it is complete, else None."""
     path = directory / "result.json"
     result = json.loads(path.read_text()) if path.exists() else {}
     return result if result.get("status") == "complete" else None
 
 
 def best_option(name: str, variant: str, runs: Path) -> float | None:
-    """The option that is best by the objective with the first seed; None if no run is complete."""
+    """The best option by the objective with the first seed; None if no run is complete."""
     objectives = {}
     for option in COMPARISONS[name].variants[variant].options:
         result = _result(_directory(runs, name, variant, option, SEEDS[0]))
@@ -179,7 +179,7 @@ def best_option(name: str, variant: str, runs: Path) -> float | None:
 
 
 def block(name: str, runs: Path) -> str | None:
-    """The comparison's table; None without runs."""
+    """The comparison's table; None if there are no runs."""
     rows: list[list[str]] = []
     for variant in COMPARISONS[name].variants:
         option = best_option(name, variant, runs)

@@ -1,10 +1,11 @@
 """``python benchmarks/evaluation.py``: the time of one evaluation against that of one epoch.
 
-The default config, epochs late in training, when all of its parts learn. An evaluation is the ten
-pairs, all twelve conversions of the dev verbs, the prior draws of both banks, and the measures of
-collapse: everything but the likelihoods of the end, which are timed beside it. The model has
-learned for some epochs in one row and nothing in the other, where words rarely end: the worst
-case. Epoch and evaluation are measured in turns, evaluation from nothing each time.
+The default config, in late epochs, when all parts of the model are trained. An evaluation consists
+of the ten pairs, all twelve conversions of the dev verbs, the prior draws of both banks, and the
+measures of collapse: everything except the final likelihoods, which are timed separately. One row
+has a model that was trained for some epochs, the other an untrained one, whose words rarely end:
+the worst case. Epoch and evaluation are measured alternately; each evaluation starts without cached
+results.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def measure(toy: bool) -> dict[str, Any]:
     rows = []
     for learned in (0, warm_up):
         made = project.setup(overrides, verbs=verbs)
-        twin = project.setup(overrides, verbs=verbs)  # trains while the first stays as it is
+        twin = project.setup(overrides, verbs=verbs)  # is trained, while the first is not
         for _ in range(learned):
             made.trainer.train_epoch()
 
@@ -62,7 +63,7 @@ def measure(toy: bool) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The table that ``docs/performance.md`` takes."""
+    """The table for ``docs/performance.md``."""
     return measuring.table(
         [
             "epochs learned",

@@ -1,9 +1,9 @@
 """``python benchmarks/findings.py multirun``: findings.md, scores.md and ladder.md from the runs.
 
 It reads the studies of the report's claims, ``ablation`` and ``pareto``, and the single runs in
-directories named ``scores_*`` and ``ladder_*``, below the given directories. It fills tables and
-the yes or no of each claim between the documents' markers, and draws docs/figures/. What no run is
-found of stays as it is. The words around the markers are written by hand.
+directories named ``scores_*`` and ``ladder_*``, below the given directories. It fills the tables
+and the yes or no of each claim between the documents' markers, and draws docs/figures/. Tables
+without runs are not changed. The text outside the markers is written by hand.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 DOCUMENTS: Final = measuring.REPOSITORY / "docs"
 BLOWN: Final = 100.0
-"""Nats per word of a KL that has blown up: naming a verb takes 7, spelling it some 30."""
+"""A KL above this, in nats per word, has exploded: naming a verb takes 7, spelling it some 30."""
 
 NAMES: Final = {"report": "the report's networks", "default": "default", "single": "one level"}
 FEW: Final = 10
-"""So many different paradigms among 1,000 prior draws, or fewer, are one word whatever z is."""
+"""With at most this many paradigms among 1,000 prior draws, the output hardly depends on z."""
 
 Runs = pd.DataFrame
 Answer = tuple[bool | None, str]
-"""Whether the claim holds (None: cannot be told from these runs), and by which numbers."""
+"""Whether the claim holds (None: not decided by these runs), and the numbers that decide it."""
 
 
 # --- claims ------------------------------------------------------------------------------------
@@ -46,13 +46,13 @@ Answer = tuple[bool | None, str]
 
 @dataclass(frozen=True)
 class Claim:
-    """A study and what to look at in it.
+    """A study of a claim and its evaluation.
 
     Attributes:
-        keys: the varied keys that make a variant, beside the base.
-        criterion: when the claim counts as confirmed, in words.
-        holds: the same as a function of one base's runs and their curves.
-        panels: columns of metrics.csv that the figure shows.
+        keys: the varied keys that define a variant, in addition to the base.
+        criterion: the condition for confirming the claim, in words.
+        holds: the same condition as a function of one base's runs and their curves.
+        panels: the columns of metrics.csv in the figure.
     """
 
     keys: tuple[str, ...]
@@ -132,11 +132,11 @@ def kl_switch_on(runs: Runs, curves: Runs) -> Answer:
 
 
 def cycles(runs: Runs, curves: Runs) -> Answer:
-    """A cycle begins where the KL weight falls; its first evaluation is the restart."""
+    """A cycle starts where the KL weight falls; its first evaluation is the restart."""
     dropped, restarts_rise, restarts = [], [], []
     for run in _where(runs, "anneal.cycle_count", 3)["run"]:
         curve = _where(curves, "run", run)
-        # A two-level model's latent, and with it the first cycle, begins later than the run.
+        # In a two-level model the latent, and so the first cycle, starts later than the run.
         curve = curve[curve["kl_weight"].cummax() > 0]
         cycle = (curve["kl_weight"].diff() < 0).cumsum()
         parts = [part for _, part in curve["bleu4"].groupby(cycle)]
@@ -238,7 +238,7 @@ def variants(runs: Runs, keys: Sequence[str]) -> pd.Series[Any]:
 
     def name(row: pd.Series[Any]) -> str:
         present = [(key, row[key]) for key in keys if key in row and not pd.isna(row[key])]
-        # A chosen member of a group names itself.
+        # The member of a group is its own name.
         return ", ".join(
             f"{key.rpartition('.')[2]} {value:g}" if isinstance(value, int | float) else str(value)
             for key, value in present
@@ -248,14 +248,14 @@ def variants(runs: Runs, keys: Sequence[str]) -> pd.Series[Any]:
 
 
 def _curves(runs: Runs, claim: Claim) -> Runs:
-    """Their evaluations; where no run came to one, no rows but all columns."""
+    """The runs' evaluations; all columns but no rows if there is no evaluation."""
     curves = results.curves(runs, damaged="warn")
     columns = dict.fromkeys([*curves, "epoch", "kl", "kl_weight", "bleu4", *claim.panels])
     return curves.reindex(columns=list(columns))
 
 
 def claim_block(name: str, runs: Runs, figure: str) -> str:
-    """The table of one study, its yes or no for each base, and its figure."""
+    """The table of one study, the decision for each base, and the figure."""
     claim = CLAIMS[name]
     curves = _curves(runs, claim)
     runs = runs.assign(variant=variants(runs, claim.keys))
@@ -279,7 +279,7 @@ def claim_block(name: str, runs: Runs, figure: str) -> str:
 
 
 def draw(name: str, runs: Runs, path: Path) -> None:
-    """The study's curves: a row for each base, the mean over seeds and their range."""
+    """The study's curves: one row per base, with mean and range over seeds."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -292,7 +292,7 @@ def draw(name: str, runs: Runs, path: Path) -> None:
     for line, base in zip(grid, bases, strict=True):
         for axes, column in zip(line, claim.panels, strict=True):
             for variant, group in _where(runs, "base", base).groupby("variant"):
-                # A run that diverged in its first epoch has no curve, but its line in the legend.
+                # A run that diverged in its first epoch has no curve, but a line in the legend.
                 lost = int((group["status"] != "complete").sum())
                 label = f"{variant} ({lost} of {len(group)} broke off)" if lost else variant
                 part = curves[curves["run"].isin(group["run"])]
@@ -325,7 +325,7 @@ def _plot(axes: Any, runs: Runs, curves: Runs, along: str, column: str, **style:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without the version that matplotlib would add, the same runs give the same file.
+    # Without matplotlib's version in the metadata, the same runs give the same file.
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -341,7 +341,7 @@ ABLATION: Final = {
 
 
 def ablation_block(runs: Runs) -> str:
-    """A row for each change of the default, the unchanged one first."""
+    """One row per change of the default, with the unchanged default first."""
     changes = list(dict.fromkeys(["none", *sorted(runs["change"].dropna())]))
     rows = []
     for change in changes:
@@ -376,13 +376,13 @@ def protocol_block(runs: Runs) -> str:
 
 
 def _uniform_distinct(data: str, runs: Runs) -> float:
-    """Distinct rows that as many uniform draws from the training rows would hit in the mean."""
+    """Expected number of distinct rows among as many uniform draws from all rows."""
     rows, draws = len(load_table(data).train), int(runs["gaussian_draws"].iloc[0])  # type: ignore[arg-type]
     return float(rows * (1.0 - (1.0 - 1.0 / rows) ** draws))
 
 
 def scores_block(runs: Runs) -> str:
-    """The models of ``scores_*`` beside the rules and copying, on each data set."""
+    """The models of ``scores_*`` compared with the rules and with copying, on each data set."""
     heads = ["data", "what"]
     heads += [f"{s}, {kind}" for s in ("dev", "test") for kind in ("regular", "irregular")]
     keys = [f"{s}_exact_match_{k}" for s in ("dev", "test") for k in ("regular", "irregular")]
@@ -404,7 +404,7 @@ def scores_block(runs: Runs) -> str:
 
 
 def pareto_block(runs: Runs) -> str:
-    """The runs of the study ``pareto`` that no other beats in both scores."""
+    """The runs of the study ``pareto`` that are not dominated in both scores."""
     front = results.pareto(runs)
     shown = ["trial", *results.pair(runs), "dev_exact_match_regular"]
     shown += [key for key in results.varied(runs) if key != "seed"]
@@ -440,7 +440,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
 # --- the ladder --------------------------------------------------------------------------------
 
 RUNGS: Final = ("report", "report_batched", "report_tuned", "single_tuned", "default", "best")
-"""Experiments from the report to the default, as they stand in ``ladder_NAME``."""
+"""Experiments from the report to the default; their runs are in ``ladder_NAME``."""
 
 LADDER: Final = {
     "bleu4": "BLEU-4, ten pairs",
@@ -457,7 +457,7 @@ def _rungs(runs: Runs) -> list[tuple[str, Runs]]:
 
 
 def ladder_block(runs: Runs) -> str:
-    """A row for each rung. Times are multiples of the default's on as many threads."""
+    """One row per rung. Times are multiples of the default's with the same number of threads."""
     threads = [_result(path)["versions"]["torch_threads"] for path in runs["run"]]
     runs = runs.assign(threads=threads)
     default = _where(runs, "study", "ladder_default").groupby("threads")["seconds"].mean()
@@ -472,7 +472,7 @@ def ladder_block(runs: Runs) -> str:
 
 
 def draw_ladder(runs: Runs, path: Path) -> None:
-    """KL and both scores over training, a row for each rung: mean over the seeds and range."""
+    """KL and both scores over training, one row per rung, with mean and range over seeds."""
     from matplotlib.figure import Figure
 
     rungs = _rungs(runs)
@@ -511,7 +511,7 @@ def main(arguments: list[str] | None = None) -> int:
     except results.ResultsError as error:
         print(f"findings: {error}", file=sys.stderr)
         return 2
-    # A run outside of a study goes by the directory it stands in.
+    # A run outside a study is named by its parent directory.
     study = runs["study"].fillna(runs["run"].map(lambda path: Path(path).parent.name))
     runs = runs.assign(study=study)
     figures = options.documents / "figures"
@@ -544,7 +544,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _data(run: str) -> str:
-    """The data set of a run; a column only where runs differ in it."""
+    """The data set of a run; the column exists only if runs differ in it."""
     return str(_result(run)["config"]["data"]["name"])
 
 

@@ -1,13 +1,13 @@
 """``python benchmarks/growth.py``: how time and memory grow.
 
-* An epoch's time against the number of verbs (made-up regular ones), the hidden size, the batch
-  size and the latent size, one at a time, for the networks with one level. The exponent is the
+* The time of an epoch by number of verbs (random regular ones), hidden size, batch size and latent
+  size, one at a time, for the one-level networks. The exponent is the
   slope of a straight line through the logarithms, with its standard error; 1 is proportional.
-  Prior coverage compares every draw with every verb, which is why it stands apart.
+  Prior coverage is measured separately, because it compares each draw with each verb.
 * Memory (resident set) over many small runs in one process.
 * The time of one sweep with one and with two workers.
 
-The picture of the first two goes beside the JSON file, or to ``--picture``.
+The figure of the first two is written beside the JSON file, or to ``--picture``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COVERAGE = ["training.coverage_start=0"]
 
 
 def made_up_verbs(count: int) -> tuple[Paradigm, ...]:
-    """Regular verbs of random syllables, all different, of the lengths of real ones."""
+    """Distinct regular verbs of random syllables, with the lengths of real verbs."""
     draw = random.Random(0)
     stems: dict[str, None] = {}
     while len(stems) < count:
@@ -63,7 +63,7 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> dict[str, float]:
 def epoch_times(
     name: str, key: str, sizes: list[int], overrides: list[str], *, verbs: int, repeats: int
 ) -> dict[str, Any]:
-    """One axis: an epoch's seconds at every size."""
+    """One axis: seconds per epoch at each size."""
     rows = []
     for size in sizes:
         given = [*SMALL, *overrides]
@@ -73,7 +73,7 @@ def epoch_times(
         if key == "model.hidden_size":
             given.append(f"model.encoder_hidden_size={size}")
         made = project.setup(given, train=train)
-        # A large set is its own warm-up and its own average.
+        # A large set needs no warm-up and no repetitions.
         few = key == "verbs" and size >= 10_000
         if few:
             times = [measuring.seconds(made.trainer.train_epoch)]
@@ -91,7 +91,7 @@ def resident_megabytes() -> float:
 
 
 def memory_over_runs(runs: int) -> dict[str, Any]:
-    """Resident memory after each of many small runs, everything a run does included."""
+    """Resident memory after each of many small complete runs."""
     logging.getLogger("cvae").setLevel(logging.ERROR)
     megabytes = []
     with tempfile.TemporaryDirectory() as name:
@@ -115,7 +115,7 @@ def memory_over_runs(runs: int) -> dict[str, Any]:
 
 
 def sweep_times(trials: int, repeats: int, *, toy: bool) -> dict[str, Any]:
-    """Seconds of one sweep with one and two workers, in turns."""
+    """Seconds of one sweep with one and two workers, measured alternately."""
     times: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(repeats):
         for workers, found in times.items():
@@ -165,7 +165,7 @@ def measure(toy: bool, picture: Path | None) -> dict[str, Any]:
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """A panel for every axis and one for the memory, as PNG."""
+    """A PNG with one panel per axis and one for the memory."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
@@ -184,7 +184,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set_title(
             f"exponent {axis['exponent']:.2f} ± {axis['standard_error']:.2f}", fontsize=10
         )
-        # A span of ten at least: what does not grow shall look it.
+        # At least a factor of ten, so that a flat curve looks flat.
         centre = (min(middle) * max(middle)) ** 0.5
         reach = max(10.0, 2.0 * max(middle) / min(middle)) ** 0.5
         panel.set_ylim(centre / reach, centre * reach)
@@ -206,7 +206,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The tables that ``docs/performance.md`` takes."""
+    """The tables for ``docs/performance.md``."""
     first = measuring.table(
         ["an epoch's time against", "sizes", "seconds", "exponent", "standard error"],
         [

@@ -1,12 +1,12 @@
-"""``python benchmarks/lstm_cell.py``: would the input half of the LSTM pay as a table?
+"""``python benchmarks/lstm_cell.py``: is a table for the input half of the LSTM faster?
 
-The input half of an LSTM step, ``W_ih [embedding(symbol); condition]``, only ever sees 29 symbols
-beside a condition that is constant over the word. It equals ``table[symbol] + constant``, with
-a table of 29 rows made once a step of the optimizer. This leaves the hidden half of the products,
-but ``nn.LSTM``'s fused call cannot be told so: its steps become the loop of ``cvae.recurrence``.
+The input half of an LSTM step, ``W_ih [embedding(symbol); condition]``, has only 29 symbols as
+input, and a condition that is constant over the word. It equals ``table[symbol] + constant``, with
+a table of 29 rows that is computed once per optimizer step. Only the hidden half of the products
+remains, but ``nn.LSTM``'s fused call cannot use this: the loop in ``cvae.recurrence`` does.
 
-Compared are ``nn.LSTM`` and that loop on the parameters of the same ``nn.LSTM``: for training
-(forward and backward), and for the forward pass alone. Ratios above 1 say that the table is
+The benchmark compares ``nn.LSTM`` and the loop, with the same parameters: for training
+(forward and backward), and for the forward pass only. Ratios above 1 mean that the table is
 faster.
 """
 
@@ -45,7 +45,7 @@ class Layer(nn.Module):
         return outputs
 
     def table(self, read: Tensor, condition: Tensor, state: tuple[Tensor, Tensor]) -> Tensor:
-        """The same by a table, as the model's decoders run; (batch, time, hidden)."""
+        """The same with a table, as in the model's decoders; (batch, time, hidden)."""
         gates = recurrence.known_gates(self.lstm, self.symbols, condition)
         return recurrence.run(gates, state, read).transpose(0, 1)
 
@@ -53,7 +53,7 @@ class Layer(nn.Module):
 def compare(
     *, batch: int, time: int, hidden: int, embedding: int, condition: int, repeats: int
 ) -> dict[str, Any]:
-    """One row: seconds of both ways, and their ratio, at these sizes."""
+    """One row: the seconds of both implementations at these sizes, and their ratio."""
     torch.manual_seed(0)
     layer = Layer(embedding=embedding, condition=condition, hidden=hidden)
     read = torch.randint(SYMBOL_COUNT, (batch, time))
@@ -99,8 +99,8 @@ def measure(toy: bool) -> dict[str, Any]:
     if toy:
         sizes = [(8, 3, 16, 8, 4)]
     else:
-        # Batch, symbols a word, hidden, embedding, condition: the default decoder, the default
-        # encoder, the report's networks, and a batch as greedy decoding takes it.
+        # Batch, symbols per word, hidden, embedding, condition: the default decoder, the default
+        # encoder, the report's networks, and a batch of greedy decoding.
         sizes = [
             (256, 10, 192, 64, 72),
             (256, 10, 128, 64, 8),
@@ -122,7 +122,7 @@ def measure(toy: bool) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The table that ``docs/performance.md`` takes."""
+    """The table for ``docs/performance.md``."""
     return measuring.table(
         ["batch", "input", "hidden", "training: nn.LSTM / table", "forward: nn.LSTM / table"],
         [

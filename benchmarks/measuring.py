@@ -1,7 +1,7 @@
-"""What the benchmarks share: repetitions, spreads, ratios, the JSON file and the table.
+"""Helpers of the benchmarks: repetitions, spreads, ratios, the JSON file and the table.
 
-Times are wall-clock seconds. What is compared runs in turns, so that both sides see the same
-machine; a ratio is taken turn by turn, and its median and range are reported.
+Times are wall-clock seconds. Compared programs run alternately, so that both see the same
+machine. A ratio is computed for each turn; its median and range are reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def alternate(runs: Sequence[Callable[[], Any]], repeats: int) -> list[list[float]]:
-    """Seconds of every call, (runs, repeats): one call of each in turn, after one unmeasured."""
+    """Seconds of the calls, (runs, repeats), which alternate after one unmeasured call each."""
     for run in runs:
         run()
     gc.collect()
@@ -77,7 +77,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def fresh_environment() -> dict[str, str]:
-    """The environment of a program started from here: it finds this checkout's modules."""
+    """The environment for a program that uses this checkout's modules."""
     known = os.environ.get("PYTHONPATH")
     return {
         **os.environ,
@@ -86,7 +86,7 @@ def fresh_environment() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, system and versions; and how busy the machine is with other work."""
+    """Processor, cores, system, versions, and the machine's load."""
     import torch
 
     model = platform.processor() or platform.machine()
@@ -116,11 +116,11 @@ def command(
     arguments: Sequence[str] | None,
     **extra: Any,
 ) -> int:
-    """The command line that all benchmarks have; returns the exit code.
+    """The common command line of the benchmarks; returns the exit code.
 
     Args:
-        measure: gives the results, or one after the other what there is of them so far, each of
-            which is written at once.
+        measure: returns the results, or yields the results so far, each of which is written at
+            once.
     """
     parser.add_argument("--toy", action="store_true", help="sizes that end in seconds")
     parser.add_argument(

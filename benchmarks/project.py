@@ -1,4 +1,4 @@
-"""The project's own objects, made from its configs as a run makes them."""
+"""The project's objects, built from its configs as in a run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from cvae.training import Trainer
 
 CPU = torch.device("cpu")
 LATE = [f"training.{phase}_start=0" for phase in ("prior", "partition", "coverage")]
-"""All parts learn from the start: an epoch then takes what a late one takes."""
+"""All parts are trained from the start, so each epoch takes as long as a late one."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A checked config and what it makes."""
+    """A checked config and the objects built from it."""
 
     config: dict[str, Any]
     dataset: Dataset
@@ -40,7 +40,7 @@ class Setup:
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """The checked config of a run with these overrides."""
+    """The checked config of a run with ``overrides``."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         composed = hydra.compose("config", overrides=list(overrides))
@@ -57,11 +57,11 @@ def setup(
     train: tuple[Paradigm, ...] | None = None,
     device: torch.device = CPU,
 ) -> Setup:
-    """Everything that a run of these overrides trains.
+    """The objects of a run with ``overrides``.
 
     Args:
-        verbs: only so many training verbs; None for all.
-        train: training verbs in the place of the data set's.
+        verbs: number of training verbs; None for all.
+        train: training verbs that replace those of the data set.
     """
     config = compose(overrides)
     dataset = load_dataset(config["data"])

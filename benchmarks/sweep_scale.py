@@ -1,14 +1,14 @@
-"""What a sweep costs when its trials cost nothing: storage, memory, coordinator time per trial.
+"""The overhead of a sweep, with trivial trials: storage, memory, coordinator time per trial.
 
     python benchmarks/sweep_scale.py --trials 50
     python benchmarks/sweep_scale.py --trials 10000 --json scale.json
     python benchmarks/sweep_scale.py --trials 60 --begun 9940
     SCALE_STORAGE=postgresql+psycopg2://USER@HOST/DB python benchmarks/sweep_scale.py --trials 50
 
-`--begun` fills the study with copies of twenty real trials first, so that the cost of a trial in a
-large study is measured in minutes. `--reports` has each trial report ten values, and `--halving`
-stop at two rungs besides; a trial that goes on later is counted once more. A database of your own
-is for this measurement alone: it keeps the study.
+`--begun` first fills the study with copies of twenty real trials, so that the cost of a trial in a
+large study is measured in minutes. With `--reports` each trial reports ten values. With `--halving`
+trials also stop at two rungs; a trial that is continued later counts as one more. Use a separate
+database for this benchmark: it keeps the study.
 
 It sweeps the stand-in application of tests/sweeper, whose trials add two numbers, and watches the
 coordinator (the process that asks, tells and writes the results) from outside. Linux only: it
@@ -39,16 +39,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Sample(NamedTuple):
-    """The coordinator at one moment."""
+    """The coordinator's resources at one moment."""
 
     trials: int
     wall: float  # seconds since the start
-    cpu: float  # seconds used by the coordinator itself, its jobs not among them
+    cpu: float  # seconds used by the coordinator, without its jobs
     rss: float  # MiB
 
 
 def main() -> int:
-    """Run one sweep and print what it cost."""
+    """Run one sweep and print its costs."""
     options = _options()
     with tempfile.TemporaryDirectory(prefix="sweep-scale-") as folder:
         storage = os.environ.get("SCALE_STORAGE") or f"sqlite:///{folder}/study.db"
@@ -95,7 +95,7 @@ def _options() -> argparse.Namespace:
 
 
 def fill(storage: str, name: str, total: int) -> None:
-    """Copy the study's finished trials, row by row, until it has so many that count."""
+    """Copy the study's finished trials, row by row, up to this number."""
     engine = sqlalchemy.create_engine(storage)
     tables = sqlalchemy.MetaData()
     tables.reflect(bind=engine)
@@ -147,7 +147,7 @@ def _is_part_of_trial(table: sqlalchemy.Table) -> bool:
 
 
 def command(options: argparse.Namespace, folder: str, total: int) -> list[str]:
-    """The sweep; its six keys are as many as the default study of the real application has."""
+    """The sweep; it searches six keys, as many as the default study of the real application."""
     return [
         sys.executable,
         str(APP),
@@ -214,7 +214,7 @@ def _sample(pid: int, trials: int, began: float) -> Sample | None:
 
 
 def summary(samples: list[Sample]) -> dict[str, Any]:
-    """Totals, and ten equal parts of the sweep with their cost per trial."""
+    """Totals, and the cost per trial in each of ten equal parts of the sweep."""
     first, last = samples[0], samples[-1]
     parts = []
     for part in range(10):
@@ -241,7 +241,7 @@ def summary(samples: list[Sample]) -> dict[str, Any]:
 
 
 def database_bytes(storage: str) -> int:
-    """Bytes that the database takes on disk."""
+    """Size of the database on disk, in bytes."""
     url = sqlalchemy.engine.make_url(storage)
     if url.get_backend_name() == "sqlite":
         path = Path(str(url.database))

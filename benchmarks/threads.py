@@ -1,10 +1,10 @@
-"""``python benchmarks/threads.py``: how torch's threads should wait for the next piece of work.
+"""``python benchmarks/threads.py``: how torch's threads should wait for work.
 
-An LSTM's loop is thousands of small operations a step, and between them all threads but one wait.
-Threads that spin answer at once, but hold a core that another program could use, at worst the one
-that runs the thread they wait for; threads that sleep must be woken. Every row is a fresh process
-that trains whole epochs of the default config, late ones, in which all of its parts learn: alone on
-the machine, and beside a program that keeps one core busy.
+The loop of an LSTM has thousands of small operations per step; between them all threads but one
+wait. Threads that spin react at once, but occupy a core that another program could use, at worst
+the one that runs the thread they wait for. Threads that sleep must be woken. Each row is a new
+process that trains late epochs of the default config, in which all parts are trained: alone on the
+machine, and beside a program that keeps one core busy.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ print(json.dumps(measuring.alternate([made.trainer.train_epoch], 2 if toy else 5
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[None]:
-    """Within: another process computes without a pause."""
+    """Context in which another process keeps one core busy."""
     program = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield
@@ -50,7 +50,7 @@ def busy_core() -> Iterator[None]:
 
 
 def epochs(way: dict[str, str], toy: bool) -> dict[str, float]:
-    """Seconds of an epoch in a fresh process whose threads wait in this way."""
+    """Seconds per epoch in a new process whose threads wait in this way."""
     overrides = ["debug=smoke"] if toy else []
     environment = measuring.fresh_environment()
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
@@ -77,7 +77,7 @@ def measure(toy: bool) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The table that ``docs/performance.md`` takes."""
+    """The table for ``docs/performance.md``."""
     one = result["rows"][0]["alone_seconds"]["median"]
     return measuring.table(
         [

@@ -1,10 +1,10 @@
 """``python benchmarks/time_to_quality.py``: seconds from the command to the report's quality.
 
-A default run in a fresh process that evaluates often. The clock runs from the start of the process
+A default run in a new process that evaluates often. The time runs from the start of the process
 to the row of ``metrics.csv`` that has both BLEU-4 on the ten pairs >= 0.957 and a Gaussian score
->= 0.444, evaluations included. The score is ``dev_gaussian_score``: it stands in every row, and
-differs from the reported one only in the bank of draws. The config is the default's for its whole
-length (its schedules are not shortened); the process is ended once the quality is reached.
+>= 0.444, including evaluations. The score is ``dev_gaussian_score``, which is in every row and
+differs from the reported one only in the bank of draws. The config is the default's with its full
+length (its schedules are not shortened); the process is stopped once the quality is reached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.05
 
 
 def reached(path: Path, *, bleu4: float, gaussian: float) -> dict[str, str] | None:
-    """The first row of ``metrics.csv`` with this quality."""
+    """The first row of ``metrics.csv`` that reaches the quality."""
     if not path.exists():
         return None
     with path.open(newline="") as file:
@@ -42,7 +42,7 @@ def reached(path: Path, *, bleu4: float, gaussian: float) -> dict[str, str] | No
 def one_run(
     directory: Path, overrides: list[str], *, bleu4: float, gaussian: float
 ) -> dict[str, Any]:
-    """Start a run and wait for its quality, or for its end."""
+    """Start a run and wait until it reaches the quality or ends."""
     table = directory / "run" / "metrics.csv"
     began = time.perf_counter()
     program = subprocess.Popen(
@@ -76,7 +76,7 @@ def one_run(
 
 
 def measure(toy: bool) -> dict[str, Any]:
-    """Runs of some seeds."""
+    """Measure runs with several seeds."""
     bleu4, gaussian = (0.0, 0.0) if toy else (BLEU4, GAUSSIAN)
     runs = []
     for seed in range(1 if toy else 3):
@@ -96,7 +96,7 @@ def measure(toy: bool) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> str:
-    """The table that ``docs/performance.md`` takes."""
+    """The table for ``docs/performance.md``."""
     return measuring.table(
         ["seed", "seconds", "epoch", "BLEU-4", "Gaussian score"],
         [

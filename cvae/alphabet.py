@@ -1,7 +1,7 @@
 """The symbols of the task: 26 letters, three control symbols, four tenses.
 
-The numbering is the report's: ``a`` to ``z`` are 0 to 25, start of sequence 26, end of
-sequence 27; padding (28) is ours, since the report trains one word at a time.
+The numbering is the report's: ``a`` to ``z`` are 0 to 25, start of sequence is 26, end of
+sequence 27. Padding (28) is added here, because the report trains one word at a time.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 """Names of the tenses 0, 1, 2 and 3: abandon, abandons, abandoning, abandoned."""
 
 MAX_WORD_LENGTH: Final = 24
-"""Longest word accepted, in letters; bounds every decoder loop."""
+"""Longest accepted word, in letters; limits every decoder loop."""
 
 _INDEX: Final = {letter: index for index, letter in enumerate(LETTERS)}
 
 
 class WordError(ValueError):
-    """A word that cannot be used; the message is one line."""
+    """Raised for a word that cannot be used; the message is one line."""
 
 
 def read_word(text: str) -> str:
-    """Return ``text`` as a word: letters a..z, capitals A..Z in lower case.
+    """Return ``text`` as a word: letters a..z, with capitals A..Z changed to lower case.
 
     Raises:
-        WordError: if there is another character, no letter, or more than ``MAX_WORD_LENGTH``.
+        WordError: if ``text`` is empty, has another character, or has more than
+            ``MAX_WORD_LENGTH`` letters.
     """
     quoted = ascii(text if len(text) <= MAX_WORD_LENGTH else text[:MAX_WORD_LENGTH] + "...")
     if not text:
         raise WordError("an empty word")
     strange = re.search("[^A-Za-z]", text)
     if strange is not None:
-        # The name of what cannot be seen; a control character has none.
+        # Name characters that may be invisible; control characters have no name.
         name = "" if strange[0].isascii() else unicodedata.name(strange[0], "").lower()
         named = f" ({name})" if name and not strange[0].isalpha() else ""
         raise WordError(f"{strange[0]!a}{named} in {quoted} is not a letter a to z")
@@ -62,8 +63,7 @@ def encode(word: str) -> list[int]:
 def decode(symbols: Iterable[int]) -> str:
     """Return the letters before the first EOS; a leading SOS is skipped.
 
-    SOS or PAD in the middle of a word is no letter: it shows as ``?`` so that a wrong
-    prediction can never pass for a right one.
+    SOS or PAD inside a word is shown as ``?``, so that a wrong prediction cannot look correct.
     """
     letters: list[str] = []
     for position, symbol in enumerate(symbols):

@@ -1,4 +1,4 @@
-"""A file that is whole at any moment: written under another name, flushed, renamed."""
+"""Atomic writing of a file: it is written under another name, flushed, and renamed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 def write(path: Path, fill: Callable[[Path], object]) -> None:
     """Let ``fill`` write a temporary file beside ``path``, then rename it to ``path``.
 
-    Whoever reads ``path`` sees the old file or the whole new one, never a part. A kill leaves
-    ``.NAME.XXXXXXXX.tmp``, any other end only ``path``.
+    A reader of ``path`` sees either the old file or the complete new one. If the process is killed,
+    ``.NAME.XXXXXXXX.tmp`` may stay behind; otherwise the temporary file is removed.
 
     Raises:
-        OSError: if it cannot be written; the old file, if any, is untouched then.
+        OSError: if the file cannot be written; an existing file is then unchanged.
     """
-    # A random part, since two processes may write the same file.
+    # The name has a random part because two processes may write the same file.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         fill(temporary)

@@ -1,7 +1,7 @@
 """Paradigms as tensors, and the batches that training draws from them.
 
-Words are letters followed by EOS, padded with PAD on the right; no SOS, which a decoder adds
-as its first input and the report's encoder in front of a word.
+Words are letters followed by EOS, padded with PAD on the right. They have no SOS: a decoder adds
+it as its first input, and the report's encoder adds it before a word.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Words:
 
     Attributes:
         symbols: (batch, time) int64: letters, EOS, then PAD.
-        lengths: (batch,) int64: letters and EOS counted.
+        lengths: (batch,) int64: number of letters plus EOS.
     """
 
     symbols: Tensor
@@ -40,9 +40,9 @@ class Words:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Conversions to train on: a word and its tense, a wanted tense and the word in it."""
+    """Conversions to train on: a source word and tense, a target word and tense."""
 
-    rows: Tensor  # (batch,) index of the training row; a hallucinated row keeps its parent's
+    rows: Tensor  # (batch,) index of the training row; a hallucinated pair keeps it
     source: Words
     source_tense: Tensor  # (batch,)
     target: Words
@@ -59,7 +59,7 @@ def words_to_tensor(words: Sequence[str]) -> Words:
 
 
 class TrainingRows:
-    """The training paradigms as one tensor, and the sampling of pairs from them.
+    """The training paradigms as one tensor; samples pairs from them.
 
     Attributes:
         symbols: (rows, 4, time) int64, preferred spellings.
@@ -70,14 +70,15 @@ class TrainingRows:
         """Pack ``paradigms``.
 
         Args:
-            kept_letters: how many letters at the end of a stem hallucination leaves alone. They
-                decide the inflection (sibilants, final y or e, consonant doubling).
+            kept_letters: number of letters at the end of a stem that hallucination does not
+                replace, because they determine the inflection (sibilants, final y or e, consonant
+                doubling).
         """
         self.paradigms = [paradigm.preferred for paradigm in paradigms]
         packed = words_to_tensor([word for forms in self.paradigms for word in forms])
         self.symbols = packed.symbols.view(len(paradigms), len(TENSES), -1)
         self.lengths = packed.lengths.view(len(paradigms), len(TENSES))
-        # A made-up stem may not follow an irregular pattern: English never makes a new one.
+        # No hallucinated stem follows an irregular pattern, because new English verbs are regular.
         stems = [
             max(0, _common_prefix(paradigm.preferred) - kept_letters) if paradigm.regular else 0
             for paradigm in paradigms
@@ -90,7 +91,7 @@ class TrainingRows:
         return len(self.paradigms)
 
     def words(self, rows: Tensor, tenses: Tensor) -> Words:
-        """The forms (row, tense) of two index tensors (batch,), cut to the longest of them."""
+        """The words at index tensors ``rows`` and ``tenses`` (batch,), cut to the longest word."""
         return _cut(self.symbols[rows, tenses], self.lengths[rows, tenses])
 
     def epoch(
@@ -101,13 +102,13 @@ class TrainingRows:
         hallucination_share: float,
         generator: torch.Generator,
     ) -> Iterator[PairBatch]:
-        """Every training word once as a source, in random order.
+        """Yield batches with every training word once as a source, in random order.
 
         Args:
-            batch_size: pairs a batch; the last one may be smaller.
-            pairs: ``same`` is the report's (a word is its own target); ``cross`` draws the target
-                tense uniformly and independently of the source's.
-            hallucination_share: share of the pairs whose stem is made up.
+            batch_size: pairs per batch; the last batch may be smaller.
+            pairs: ``same`` makes each word its own target, as in the report; ``cross`` draws the
+                target tense uniformly and independently of the source tense.
+            hallucination_share: share of the pairs with a hallucinated stem.
         """
         count = len(self) * len(TENSES)
         order = torch.randperm(count, generator=generator)
@@ -139,11 +140,11 @@ class TrainingRows:
         share: float,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Replace letters of the stem in both words at once, vowel for vowel and so on.
+        """Replace stem letters, identically in both words: a vowel by a vowel, and so on.
 
-        Each chosen pair has its own replacement rate, drawn uniformly, so that made-up stems lie
-        both near real ones and far from them. A pair that would spell a form of an irregular
-        training verb stays as it was: "call" made into "fall" would teach "falled".
+        Each chosen pair has its own replacement rate, drawn uniformly, so that some stems stay
+        close to real ones and others do not. A pair that would spell a form of an irregular
+        training verb is not changed: turning "call" into "fall" would teach "falled".
         Source: Anastasopoulos and Neubig 2019.
         """
         batch, time = source.shape
@@ -169,10 +170,10 @@ class TrainingRows:
 def length_buckets(
     lengths: Tensor, batch_size: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """Split range(len(lengths)) into batches of similar length, given back in random order.
+    """Split range(len(lengths)) into batches of similar length, in random order.
 
-    Only neighbours within a window of some batches are sorted, so that batches stay random
-    samples; padding falls from about a third of all positions to a few percent.
+    Only indices within a window of several batches are sorted, so that batches stay random
+    samples. Padding falls from about a third of all positions to a few percent.
     """
     window = batch_size * _BUCKETED_BATCHES if batch_size > 1 else len(lengths)
     batches: list[Tensor] = []
@@ -185,12 +186,12 @@ def length_buckets(
 
 
 def by_length(lengths: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Indices of all words, shortest first, in batches; each (at most ``batch_size``,)."""
+    """Indices of all words, shortest first, in batches of at most ``batch_size``."""
     return torch.split(lengths.argsort(stable=True), batch_size)
 
 
 def shortened(words: Words, chosen: Tensor) -> Words:
-    """Some of the words, by index (batch,), cut to the longest of them."""
+    """The words at the indices ``chosen`` (batch,), cut to the longest of them."""
     return _cut(words.symbols[chosen], words.lengths[chosen])
 
 
@@ -199,9 +200,10 @@ def _cut(symbols: Tensor, lengths: Tensor) -> Words:
 
 
 def _fingerprints(symbols: Tensor) -> Tensor:
-    """A number for each word (words, time), by which equal words of equal padding are found.
+    """A hash of each word (words, time), to compare words with equal padding.
 
-    A polynomial in an odd base, modulo 2**64: two words of 24 letters share one by chance only.
+    It is a polynomial in an odd base, modulo 2**64, so different words of 24 letters have the same
+    hash only by chance.
     """
     powers = [pow(6364136223846793005, place, 2**64) for place in range(symbols.shape[1])]
     signed = [power - 2**64 if power >= 2**63 else power for power in powers]
@@ -209,7 +211,7 @@ def _fingerprints(symbols: Tensor) -> Tensor:
 
 
 def _common_prefix(words: Sequence[str]) -> int:
-    """Length of the longest prefix that all words share."""
+    """Length of the longest common prefix."""
     length = 0
     for letters in zip(*words, strict=False):
         if len(set(letters)) > 1:

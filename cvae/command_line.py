@@ -1,4 +1,4 @@
-"""The command line of ``cvae.run`` as Hydra reads it, and in one line what is wrong with it."""
+"""The command line of ``cvae.run``: parsing it as Hydra does, and one line for each mistake."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from cvae.config import GROUPS, SECTIONS, TOP, ConfigError
 from cvae.ranges import did_you_mean
 
-# Holds the database's URL and password; named in configs/storage/postgresql.yaml.
+# The database's URL including its password; see configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE: Final = "CVAE_STORAGE_URL"
 
-# Launchers that Hydra knows only where their package is installed: the extra that installs it.
+# Launchers whose Hydra plugin must be installed: the extra that installs it.
 _EXTRAS: Final = {
     "joblib": "joblib",
     "ray": "ray",
@@ -27,40 +27,41 @@ _EXTRAS: Final = {
     "submitit_local": "slurm",
 }
 
-# What only a search looks at.
+# Overrides that only affect a search.
 _OF_A_SEARCH: Final = (
     "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "storage",
 )  # fmt: skip
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """Hydra's options and overrides, in any order; raises ``ConfigError``.
+    """Parse Hydra's options and overrides, in any order; raises ``ConfigError``.
 
-    Hydra alone takes no option behind an override, and answers a wrong one with all that it knows.
+    Hydra itself does not accept an option after an override, and prints its whole usage for an
+    unknown option.
     """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise ConfigError([f"{message}; --help and --hydra-help list what there is"])
+        raise ConfigError([f"{message}; --help and --hydra-help list the options"])
 
     parser.error = refuse  # type: ignore[method-assign]
     known, unknown = parser.parse_known_intermixed_args(list(arguments))
     for option in unknown:
         text = option.lstrip("-")
-        hint = f"write {text}" if "=" in text else "--help and --hydra-help list what there is"
+        hint = f"write {text}" if "=" in text else "--help and --hydra-help list the options"
         raise ConfigError([f"{option}: there is no such option; {hint}"])
     return known
 
 
 def in_hydras_order(arguments: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """The options first, for Hydra."""
+    """Return the arguments with the options first, as Hydra needs them."""
     return [*(text for text in arguments if text not in overrides), *overrides]
 
 
 def check_overrides(overrides: Sequence[str]) -> list[str]:
-    """Raise ``ConfigError`` at an override that cannot be read; those that search nothing."""
+    """Return the overrides that search nothing; raise ``ConfigError`` if one cannot be read."""
     parser = OverridesParser.create()
     single = []
     for override in overrides:
@@ -77,19 +78,20 @@ def _unreadable(override: str) -> str:
     key, equals, value = override.partition("=")
     if not equals or not key:
         return (
-            f"{override!r} is no override; write GROUP=MEMBER or KEY=VALUE, without spaces around ="
+            f"{override!r} is not an override; write GROUP=MEMBER or KEY=VALUE, without spaces "
+            "around ="
         )
     if not override.isprintable():
-        return f"{override!r} cannot be read: it holds signs that cannot be printed"
+        return f"{override!r} cannot be read: it contains unprintable characters"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return (
-        f"{key}: the value {value!r} cannot be read; a text with more than letters, digits and "
-        f"a few signs goes in quotes twice: '{key}=\"{escaped}\"'"
+        f"{key}: the value {value!r} cannot be read; text with special characters needs quotes "
+        f"inside quotes: '{key}=\"{escaped}\"'"
     )
 
 
 def only_for_a_search(composed: DictConfig, overrides: Sequence[str]) -> str | None:
-    """What was asked for that a single run does not look at, or None."""
+    """What was given that does not affect a single run, or None."""
     choices = composed.hydra.runtime.choices
     if choices.sweep == "base":
         return f"experiment={choices.experiment}"
@@ -99,7 +101,7 @@ def only_for_a_search(composed: DictConfig, overrides: Sequence[str]) -> str | N
 
 
 def explained(error: Exception, config_directory: Path) -> str:
-    """Hydra's message on one line, with what is allowed and what may have been meant."""
+    """Hydra's message on one line, with what is allowed and a suggestion."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
     return _explained(error, config_directory) + notes
 
@@ -114,7 +116,7 @@ def _explained(error: Exception, config_directory: Path) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*?)'", text):
         return (
             f"{found[1]}: one run takes one value; -m runs each of them, as a study of their own "
-            "(a single text with commas goes in quotes)"
+            "(a single value with commas needs quotes)"
         )
     if found := re.match(r"Sweep parameters '(.*)' requires --multirun", text):
         return f"{found[1]}: one run takes one value; -m searches it, as a study of its own"
@@ -160,7 +162,7 @@ def _no_such_key(key: str, config_directory: Path) -> str:
 
 
 def own_keys() -> Iterator[str]:
-    """The groups, and every dotted key that any member of them has; not Hydra's keys."""
+    """The groups, and every dotted key that any of their members has; without Hydra's keys."""
     yield from (*GROUPS, *SECTIONS, *TOP)
     yield from ("experiment", "base", "change", "debug", "sweep", "storage")
     for section, node in SECTIONS.items():

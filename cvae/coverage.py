@@ -1,8 +1,9 @@
-"""Prior coverage: every point of the prior belongs to a training row, whose words are taught there.
+"""Prior coverage: each point of the prior is owned by a training row, whose words are taught there.
 
-A decoder that is trained on posteriors alone sees only their neighbourhoods. Training it on
-z ~ N(0, I) as well, each labelled by the row that owns z, teaches it the whole prior. All of this
-exists in training only: generation never looks a row up. docs/derivation.md, section 7.
+A decoder that is trained on posteriors only sees the regions around them. Prior coverage also
+trains it on z ~ N(0, I), each with the words of the row that owns z, so that it learns the whole
+prior. The owners exist in training only: generation looks up no row. See docs/derivation.md,
+section 7.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _SIDE_BY_SIDE: Final = 512  # words of like length encoded at once; fits the cac
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageSettings:
-    """Prior coverage of the decoder.
+    """Settings of prior coverage.
 
     Attributes:
         coverage_start: progress at which the decoder starts to learn from prior draws.
-        coverage_draws: prior draws a step that the decoder learns from; 0 for none.
+        coverage_draws: prior draws per step for the decoder; 0 for none.
         coverage_weight: their weight in the loss.
     """
 
@@ -38,24 +39,24 @@ class CoverageSettings:
 
 
 class PriorPartition:
-    """Which training row owns a point of the prior: the one most likely to have put it there.
+    """Assigns each point of the prior to a training row, its owner: the likeliest row to encode it.
 
-    All rows are given the same posterior variances, their mean over the rows: the parts are then
-    convex, a power diagram. A bias per row, moved until all rows own the same share of the prior,
-    makes the parts equal (semi-discrete optimal transport). Its unit is chosen so that a part is
-    about one wide, which changes no part: how far a bias moves a border would else hang on how wide
-    the posteriors are.
+    All rows share the same posterior variances, their mean over the rows. Then the cells are convex
+    (a power diagram). The biases of the rows are adjusted until all rows own the same share of the
+    prior (semi-discrete optimal transport). They are measured in a unit in which a cell is about
+    one wide. The unit does not change the cells, but without it the effect of a bias would depend
+    on how wide the posteriors are.
 
-    The posteriors may move, and the biases with them, until the partition is settled for good.
+    The posteriors and the biases may change until the partition is settled.
 
     Attributes:
-        settled: the rows' posteriors q(z|row) that it was settled with; None before.
+        settled: the rows' posteriors q(z|row) when the partition was settled; None before.
     """
 
-    BALANCE_RATE = 0.02  # a step; the border of a part then moves by a few percent of its width
+    BALANCE_RATE = 0.02  # per step: moves the border of a cell by a few percent of the cell's width
     SETTLE_STEPS = 60
     SETTLE_DRAWS = 8192
-    SETTLE_RATES = (2.0, 0.02)  # first and last; a part far out moves by many times its width
+    SETTLE_RATES = (2.0, 0.02)  # first and last; a far-out cell moves by many times its width
 
     def __init__(self, row_count: int, latent_size: int, device: torch.device) -> None:
         self.bias = torch.zeros(row_count, device=device)  # (rows,)
@@ -66,7 +67,7 @@ class PriorPartition:
 
     @torch.no_grad()
     def update(self, posterior: Gaussian) -> None:
-        """Take the posteriors q(z|row) of all training rows; tensors (rows, latent)."""
+        """Set the posteriors q(z|row) of all training rows; tensors (rows, latent)."""
         precision = 1.0 / torch.exp(posterior.logvar).mean(dim=0)
         rows, size = posterior.mean.shape
         spread = (posterior.mean.var(dim=0, unbiased=False) * precision).sum()
@@ -76,14 +77,14 @@ class PriorPartition:
 
     @torch.no_grad()
     def owners(self, z: Tensor, *, balance: bool) -> Tensor:
-        """The owning row of each z; (draws, latent) -> (draws,) int64.
+        """The owner of each z; (draws, latent) -> (draws,) int64.
 
         Args:
-            balance: whether to move the biases by what these draws show.
+            balance: whether to adjust the biases to the shares observed in these draws.
         """
         offset = self._constant + self.bias
         owners = torch.cat(
-            [  # in pieces whose scores fit the cache
+            [  # in chunks whose scores fit the cache
                 torch.addmm(offset, part, self._linear).argmax(dim=1)
                 for part in torch.split(z, 1024)
             ]
@@ -93,16 +94,17 @@ class PriorPartition:
         return owners
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Prior draws (count, latent) and their owners (count,); balances until it is settled."""
+        """Prior draws (count, latent) and their owners (count,); balances until settled."""
         z = torch.randn(count, self.latent_size, generator=generator).to(self.bias)
         return z, self.owners(z, balance=self.settled is None)
 
     @torch.no_grad()
     def settle(self, posterior: Gaussian, generator: torch.Generator) -> None:
-        """Move the biases until the parts are about equal, for posteriors that stay as they are.
+        """Adjust the biases until the cells are about equal, for posteriors that no longer change.
 
-        Ascent on the concave dual of the transport problem, each row's steps scaled by Adam: a
-        border between distant posteriors takes a far larger bias than one between near ones.
+        Gradient ascent on the concave dual of the transport problem. Adam scales the steps per row,
+        because a border between distant posteriors needs a far larger bias than one between near
+        posteriors.
         """
         self.update(posterior)
         first, last = self.SETTLE_RATES
@@ -117,24 +119,24 @@ class PriorPartition:
         self.settled = posterior
 
     def _shares(self, owners: Tensor) -> Tensor:
-        """What each row owns, in multiples of an equal share; (rows,)."""
+        """The share of each row, in multiples of an equal share; (rows,)."""
         rows = len(self.bias)
         return torch.bincount(owners, minlength=rows) * (rows / len(owners))
 
     # State
 
     def state(self) -> dict[str, Tensor]:
-        """The biases and, once settled, the posteriors; not copied."""
+        """The biases and, once settled, the posteriors; not copies."""
         tensors = {"partition.bias": self.bias}
         if self.settled is not None:
             tensors["partition.mean"], tensors["partition.logvar"] = self.settled
         return tensors
 
     def check_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Check what ``load_state`` would take.
+        """Check tensors before ``load_state``.
 
         Raises:
-            StateError: if it is of another shape or not finite.
+            StateError: if a tensor has another shape or is not finite.
         """
         expected = {"partition.bias": self.bias}
         if "partition.mean" in tensors or "partition.logvar" in tensors:
@@ -143,10 +145,10 @@ class PriorPartition:
         check_tensors("partition.", tensors, expected, finite=True)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Raises:
-            StateError: as ``check_state`` would.
+            StateError: see ``check_state``.
         """
         self.check_state(tensors)
         self.bias.copy_(tensors["partition.bias"])
@@ -176,10 +178,10 @@ class PriorCoverage:
         self._dealt: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def begin_epoch(self, *, ends_at: float) -> None:
-        """Let the partition follow the rows' posteriors, unless it is settled.
+        """Update the partition from the rows' posteriors, unless it is settled.
 
         Args:
-            ends_at: progress at the end of the epoch; one before coverage starts needs no owners.
+            ends_at: progress at the end of the epoch; no owners are needed before coverage starts.
         """
         self._dealt.clear()
         due = self.settings.coverage_draws and ends_at >= self.settings.coverage_start
@@ -196,9 +198,9 @@ class PriorCoverage:
         return self.settings.coverage_draws > 0 and progress >= self.settings.coverage_start
 
     def deal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A step's prior draws, random tenses, and the symbols of the owners' words in them.
+        """One step's prior draws, random tenses, and the symbols of the owners' words.
 
-        Draws are made for some steps at once and dealt out by length, to save padding.
+        Draws are made for several steps at once and grouped by length, which saves padding.
         """
         if not self._dealt:
             self._draw(generator)
@@ -218,9 +220,9 @@ class PriorCoverage:
 
 @torch.no_grad()
 def row_posteriors(model: ConditionalVAE, rows: TrainingRows, device: torch.device) -> Gaussian:
-    """q(code|row) of every training row, read from its four forms: their mean and log-variance.
+    """q(code|row) of each training row: the mean of its four forms' means and log-variances.
 
-    The forms' posteriors are averaged, since one row has one place in the prior.
+    The posteriors are averaged because a row has one place in the prior.
     """
     row_count, tense_count, _ = rows.symbols.shape
     parts = by_length(rows.lengths.flatten(), _SIDE_BY_SIDE)

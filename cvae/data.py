@@ -1,9 +1,8 @@
-"""Verbs to train and to measure on: the shipped table, and users' own files.
+"""Verbs for training and evaluation: the shipped table, and users' own files.
 
-Nothing is skipped in silence: a row that cannot be used stops the program with one
-:class:`DataError` that names every such row. What can be read in one way only is read, and one
-warning for each file says how (capitals, commas, a header, empty lines, UTF-16); repeated rows are
-dropped, with a warning.
+Nothing is ignored silently. If rows cannot be used, one :class:`DataError` names all of them.
+Unusual but unambiguous input (capitals, commas, a header, empty lines, UTF-16) is accepted, with
+one warning per file that says how it was read. Repeated rows are dropped with a warning.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from cvae.alphabet import TENSES, WordError, read_word
 from cvae.inflection import convert, is_regular
 
 Forms = tuple[str, str, str, str]
-"""Four words in the order of ``alphabet.TENSES``."""
+"""The four forms of a verb, in the order of ``alphabet.TENSES``."""
 
 Variants = tuple[str, ...]
 """The accepted spellings of one form, preferred first; never empty."""
@@ -39,7 +38,7 @@ _MARKS: Final = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _NO_TEXT: Final = {
-    b"PK\x03\x04": "is a workbook or another zip archive; export it as text",
+    b"PK\x03\x04": "is a spreadsheet or another zip archive; export it as text",
     b"\x1f\x8b": "is compressed (gzip); decompress it first",
     b"%PDF": "is a PDF; export it as text",
 }
@@ -49,7 +48,7 @@ _HEADER_WORDS: Final = frozenset(
     | {"participle", "gerund", "ing", "past", "preterite", "infinitive", "base", "lemma", "verb"}
     | {"form", "tense", "word", "source", "target", "input", "output", "sp", "tp", "pg", "p"}
 )
-"""What the names of columns are made of; no verb has four of its forms among them."""
+"""Words that occur in column names; no verb has all four of its forms among them."""
 
 TABLE_COLUMNS: Final = (*TENSES, "regular", "commonness", "split", "common_split")
 
@@ -65,14 +64,16 @@ REPORT_CONVERSIONS: Final = (
     ("functioning", 2, "functioned", 3),
     ("healing", 2, "heals", 1),
 )
-"""The report's test: source, its tense, target, its tense. Its verbs are training verbs, so
-these ten measure fit and not generalisation."""
+"""The report's test: (source, source tense, target, target tense).
+
+All its verbs are training verbs, so these ten measure fit, not generalisation.
+"""
 
 REPORT_TENSES: Final = tuple((source, target) for _, source, _, target in REPORT_CONVERSIONS)
 
 
 class DataError(ValueError):
-    """Data that cannot be used; ``problems`` has one "file:line: reason" for every bad row."""
+    """Raised for bad data; ``problems`` has one "file:line: reason" for each bad row."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems: Final = tuple(problems)
@@ -85,7 +86,7 @@ class DataError(ValueError):
             super().__init__("\n  ".join([f"{len(self.problems)} problems in the data:", *shown]))
 
     def __reduce__(self) -> tuple[type[DataError], tuple[tuple[str, ...]]]:
-        # A trial's error travels from another process; the default would pass the message.
+        # Errors of trials are pickled; by default, the message would be passed to __init__.
         return type(self), (self.problems,)
 
 
@@ -98,12 +99,12 @@ class Paradigm:
 
     @property
     def preferred(self) -> Forms:
-        """The first spelling of each form: what is trained on and what sources are taken from."""
+        """The first spelling of each form, which is used for training and as a source."""
         first, second, third, fourth = self.forms
         return first[0], second[0], third[0], fourth[0]
 
     def accepts(self, words: Sequence[str]) -> bool:
-        """Whether ``words`` are these four forms, each in any listed spelling."""
+        """Whether ``words`` are these four forms, each in any accepted spelling."""
         return len(words) == len(TENSES) and all(
             word in variants for word, variants in zip(words, self.forms, strict=True)
         )
@@ -111,7 +112,7 @@ class Paradigm:
 
 @dataclass(frozen=True)
 class Pair:
-    """A conversion to measure: a word with its tense, a wanted tense, the accepted answers."""
+    """A conversion to evaluate: a word and its tense, a target tense, the accepted answers."""
 
     source: str
     source_tense: int
@@ -121,16 +122,16 @@ class Pair:
 
     @property
     def target(self) -> str:
-        """The preferred answer, which BLEU and edit distance compare with."""
+        """The preferred answer: the reference for BLEU and edit distance."""
         return self.accepted[0]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training, dev and test verbs, no spelling of a held-out verb in training.
+    """Training, dev and test verbs; no spelling of a held-out verb is in training.
 
-    ``report_pairs`` are the report's ten conversions or the user's test file; they usually
-    concern training verbs. ``known`` are all verbs that count as real, training verbs included.
+    ``report_pairs`` are the report's ten conversions or the user's test file, usually of training
+    verbs. ``known`` are all verbs that count as real, including the training verbs.
     """
 
     name: str
@@ -154,7 +155,7 @@ class Dataset:
         return dict(index)
 
     def is_known(self, words: Sequence[str]) -> bool:
-        """Whether four words are a known verb's forms, each in any listed spelling."""
+        """Whether ``words`` are the four forms of a known verb, each in any accepted spelling."""
         if len(words) != len(TENSES):
             return False
         candidates = self._known_by_lemma.get(words[0], [])
@@ -162,10 +163,10 @@ class Dataset:
 
 
 def pairs_of(paradigms: Iterable[Paradigm], *, include_same: bool = True) -> tuple[Pair, ...]:
-    """Return every conversion of every paradigm: 16 each, or 12 without those to the same tense.
+    """Return all conversions of each paradigm: 16, or 12 without those to the same tense.
 
-    Sources are preferred spellings; all listed spellings are accepted as answers. The order is
-    that of the paradigms, then the source tense, then the target tense.
+    Sources are preferred spellings; all listed spellings are accepted as answers. The pairs are
+    ordered by paradigm, then source tense, then target tense.
     """
     return tuple(
         Pair(source, source_tense, target_tense, accepted, paradigm.regular)
@@ -177,15 +178,15 @@ def pairs_of(paradigms: Iterable[Paradigm], *, include_same: bool = True) -> tup
 
 
 def lemma_order(lemma: str) -> str:
-    """A fixed shuffle: held-out verbs are taken in the order of this hash, never at random."""
+    """Sort key for a fixed shuffle: held-out verbs are taken in this order, never at random."""
     return hashlib.sha256(lemma.encode()).hexdigest()
 
 
 def linked_groups(word_sets: Sequence[Iterable[str]]) -> list[list[int]]:
-    """Return the indices of ``word_sets`` in groups that share words, directly or by a chain.
+    """Group the indices of ``word_sets`` that share words, directly or through other sets.
 
-    Verbs of one group must not be split between training and held-out sets: *lie* and *lay*
-    share the spelling *lay*. Groups and their members come in ascending order.
+    The verbs of a group must not be split between training and held-out sets: *lie* and *lay*
+    share the spelling *lay*. Groups and their members are in ascending order.
     """
     parent = list(range(len(word_sets)))
 
@@ -211,7 +212,7 @@ def linked_groups(word_sets: Sequence[Iterable[str]]) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a text file: its number, from 1, and its text, or why it cannot be read."""
+    """A line of a text file: its number, from 1, and its text, or the reason it cannot be read."""
 
     number: int
     text: str
@@ -219,12 +220,14 @@ class Line:
 
 
 def read_lines(content: bytes) -> tuple[list[Line], list[str]]:
-    """Return the lines of a text file, and in words what was not as expected: UTF-8 and LF.
+    """Return the lines of a text file, and a note for each unusual property.
 
-    A byte order mark of UTF-8 and CRLF are expected too. Blank lines at the end are left out.
+    UTF-8, with or without a byte order mark, and LF or CRLF line ends are usual. Blank lines at the
+    end are dropped.
 
     Raises:
-        ValueError: saying what the content is, if it is no text or in an unknown encoding.
+        ValueError: if the content is not text or its encoding is unknown; the message says what it
+            is.
     """
     notes = []
     for beginning, what in _NO_TEXT.items():
@@ -246,7 +249,9 @@ def read_lines(content: bytes) -> tuple[list[Line], list[str]]:
         if max(halves) > len(content) / 4:
             raise ValueError("looks like UTF-16 without a byte order mark; save it as UTF-8")
         number = content.count(b"\n", 0, nul) + 1
-        raise ValueError(f"is no text: line {number} holds a NUL character; save it as UTF-8 text")
+        raise ValueError(
+            f"is not a text file: line {number} contains a NUL character; save it as UTF-8 text"
+        )
     if b"\r" in content and b"\n" not in content:
         content = content.replace(b"\r", b"\n")
         notes.append("its lines end in CR")
@@ -265,11 +270,11 @@ def _line(number: int, content: bytes) -> Line:
 
 
 def _lines_of(path: Path, problems: list[str], notes: list[str]) -> list[Line]:
-    """Return the lines of a file; one that cannot be read or is empty goes to ``problems``."""
+    """Return the lines of a file; add to ``problems`` if it cannot be read or is empty."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            # A named pipe would be waited for, and a device may never end.
-            problems.append(f"{path}: is no regular file")
+            # Reading a named pipe would block, and a device may have no end.
+            problems.append(f"{path}: is not a regular file")
             return []
         content = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -289,23 +294,23 @@ def _lines_of(path: Path, problems: list[str], notes: list[str]) -> list[Line]:
 
 
 def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, ...]]:
-    """Return rows of ``width`` words; faults go to ``problems``.
+    """Return rows of ``width`` words; add faults to ``problems``.
 
-    Words are separated by blanks or tabs; also by commas or semicolons, which are no letters.
+    Words are separated by spaces, tabs, commas or semicolons.
     """
     number_name = {2: "two words (source target)", 4: "four words"}[width]
     notes: list[str] = []
     before = len(problems)
     lines = _lines_of(path, problems, notes)
     if lines and _is_header(lines[0].text, width):
-        notes.append("line 1 is a header and is left out")
+        notes.append("line 1 is a header and is skipped")
         del lines[0]
     rows = []
-    places: dict[str, list[int]] = defaultdict(list)  # of what was interpreted
+    places: dict[str, list[int]] = defaultdict(list)  # line numbers by what was interpreted
     for line in lines:
         text, fault = _BLANKS.sub(" ", line.text).strip(" \t"), line.fault
         if text == "" and fault is None:
-            places["empty lines are left out"].append(line.number)
+            places["empty lines are skipped"].append(line.number)
             continue
         cells = re.split(r"[ \t]*[,;][ \t]*|[ \t]+", text.rstrip(" \t,;"))
         if fault is None and len(cells) != width:
@@ -322,9 +327,9 @@ def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, .
         if re.search("[,;]", text):
             places["words are separated by commas or semicolons"].append(line.number)
         if _BLANKS.search(line.text):
-            places["blanks of another kind are read as blanks"].append(line.number)
+            places["Unicode spaces are read as spaces"].append(line.number)
     if not rows and len(problems) == before:
-        problems.append(f"{path}: holds no words")
+        problems.append(f"{path}: contains no words")
     notes += [f"{what} ({_lines_named(numbers)})" for what, numbers in places.items()]
     if notes and not problems:
         warnings.warn(f"{path}: {'; '.join(notes)}", stacklevel=3)
@@ -332,7 +337,7 @@ def _read_rows(path: Path, width: int, problems: list[str]) -> list[tuple[str, .
 
 
 def _is_header(text: str, width: int) -> bool:
-    """Whether a line holds names of columns, and not a verb that would be trained on."""
+    """Whether a line holds column names and not a verb to train on."""
     names = re.findall("[a-z]+", text.lower())
     return len(names) >= width and len(set(names)) > 1 and _HEADER_WORDS.issuperset(names)
 
@@ -355,9 +360,10 @@ def _lines_named(numbers: Sequence[int]) -> str:
 
 
 def default_table_path() -> Path:
-    """Return where the shipped table lies: inside an installed package, or in the checkout.
+    """Return the path of the shipped table: inside an installed package, or in the checkout.
 
-    In a wheel it is ``cvae/_data/verbs.csv``: ``cvae/data`` is taken, by this module.
+    In a wheel it is ``cvae/_data/verbs.csv``, because this module already has the name
+    ``cvae/data``.
     """
     package = Path(__file__).resolve().parent
     installed = package / "_data" / "verbs.csv"
@@ -372,7 +378,7 @@ class _TableRow:
 
 
 def _parse_table_row(text: str) -> _TableRow | str:
-    """Return the row that a line of the table holds, or what is wrong with it."""
+    """Return the row in a line of the table, or a message that says what is wrong with it."""
     cells = text.split(",")
     if len(cells) != len(TABLE_COLUMNS):
         return f"expected {len(TABLE_COLUMNS)} columns, found {len(cells)}"
@@ -410,7 +416,7 @@ def _read_table(path: Path) -> tuple[_TableRow, ...]:
     if lines and lines[0].text != ",".join(TABLE_COLUMNS):
         raise DataError([f"{path}:1: the columns must be {','.join(TABLE_COLUMNS)}"])
     if len(lines) == 1:
-        problems.append(f"{path}: no verbs below the names of the columns")
+        problems.append(f"{path}: no verbs below the column names")
     for line in lines[1:]:
         row = line.fault or _parse_table_row(line.text)
         if isinstance(row, str):
@@ -424,17 +430,17 @@ def _read_table(path: Path) -> tuple[_TableRow, ...]:
 
 @cache
 def _shipped_table() -> tuple[_TableRow, ...]:
-    """The shipped table; it never changes, and a run asks for it before and after it has begun."""
+    """The shipped table; cached because it does not change and a run reads it more than once."""
     return _read_table(default_table_path())
 
 
 def _pairs(
     conversions: Iterable[tuple[str, int, str, int]], known: Sequence[Paradigm]
 ) -> tuple[Pair, ...]:
-    """Return conversions (source, its tense, target, its tense) as pairs.
+    """Turn conversions (source, source tense, target, target tense) into pairs.
 
-    The verb is looked up in ``known`` for its other spellings and its flag; a conversion of no
-    known verb accepts its own target only and is regular if the rules give that target.
+    The other spellings and the regular flag come from the verb in ``known``. A conversion of an
+    unknown verb accepts only its own target, and is regular if the rules give that target.
     """
     by_source: dict[tuple[str, int], list[Paradigm]] = defaultdict(list)
     for paradigm in known:
@@ -459,15 +465,15 @@ def load_table(name: Literal["common", "large"], path: str | Path | None = None)
     """Return the shipped verbs: "large" is all of them, "common" about 1,200 for training.
 
     Args:
-        name: which set; both are columns of the same table, and no verb is a training verb of
-            one and a held-out verb of the other.
+        name: the set. Both sets are columns of the same table, and no verb is a training verb of
+            one set and a held-out verb of the other.
         path: another table in the format of ``data/verbs.csv``.
 
     Raises:
         DataError: if the table cannot be read, or ``name`` is neither set.
     """
     if name not in ("common", "large"):
-        raise DataError([f"no verb set {name!r}: the shipped ones are common and large"])
+        raise DataError([f"there is no verb set {name!r}; allowed: common, large"])
     rows = _shipped_table() if path is None else _read_table(Path(path))
     parts: dict[str, list[Paradigm]] = {"train": [], "dev": [], "test": [], "": []}
     for row in rows:
@@ -489,7 +495,7 @@ _Row = TypeVar("_Row", bound=tuple[object, ...])
 
 
 def _without_repeats(rows: Sequence[_Row], path: Path) -> list[_Row]:
-    """Drop repeated rows, the first of each stays; warn once with their number."""
+    """Keep the first of repeated rows; warn once with the number of dropped rows."""
     distinct = list(dict.fromkeys(rows))
     if len(distinct) < len(rows):
         dropped = len(rows) - len(distinct)
@@ -506,10 +512,10 @@ def _paradigm(words: tuple[str, ...]) -> Paradigm:
 def _hold_out(
     paradigms: Sequence[Paradigm], dev_count: int, pairs: Sequence[Pair], path: Path
 ) -> tuple[tuple[Paradigm, ...], tuple[Paradigm, ...]]:
-    """Return (train, dev) with ``dev_count`` verbs in dev, none sharing a word with training.
+    """Return (train, dev) with ``dev_count`` verbs in dev that share no word with training.
 
-    Groups are taken in the order of :func:`lemma_order`, so a verb's place does not depend on
-    the order of the file. Verbs of the test pairs stay in training, as the report has it.
+    Groups are taken in the order of :func:`lemma_order`, so the split does not depend on the order
+    of the file. Verbs of the test pairs stay in training, as in the report.
     """
     tested = {word for pair in pairs for word in (pair.source, *pair.accepted)}
     groups = linked_groups([paradigm.preferred for paradigm in paradigms])
@@ -549,23 +555,23 @@ def load_files(
     test_tenses: Sequence[Sequence[int]] = REPORT_TENSES,
     dev_count: int = 0,
 ) -> Dataset:
-    """Return verbs from files in the format that the community of this task uses.
+    """Return verbs from files in the format that is usual for this task.
 
-    A byte order mark, CRLF line ends, trailing blank lines, and several spaces or tabs between
-    words are fine. UTF-16 with its mark, CR line ends, a header, empty lines, other blanks, commas
-    or semicolons between words, and capitals are read too, with one warning for each file that says
-    so. Repeated rows are dropped with one warning for each file.
+    A UTF-8 byte order mark, CRLF line ends, trailing blank lines, and several spaces or tabs
+    between words are accepted. UTF-16 with a byte order mark, CR line ends, a header, empty lines,
+    Unicode spaces, commas or semicolons between words, and capitals are accepted with one warning
+    per file. Repeated rows are dropped with one warning per file.
 
     Args:
-        train_path: four words a line: simple present, third person, progressive, past.
-        test_path: two words a line, source and target; without it, the report's ten conversions.
+        train_path: four words per line: simple present, third person, progressive, past.
+        test_path: two words per line, source and target; None for the report's ten conversions.
         test_tenses: (source tense, target tense) of each line of the test file.
-        dev_count: how many verbs to hold out for dev, by a hash of the lemma.
+        dev_count: number of verbs to hold out for dev, chosen by a hash of the lemma.
 
     Raises:
-        DataError: naming file, line and reason of every row that cannot be used (another number
-            of words, what ``alphabet.read_word`` refuses, not UTF-8), or if a file cannot be read
-            or is no text, or if ``test_tenses`` or ``dev_count`` do not fit the files.
+        DataError: naming file, line and reason of every row that cannot be used (wrong number
+            of words, a word that ``alphabet.read_word`` refuses, not UTF-8); or if a file cannot be
+            read or is not text; or if ``test_tenses`` or ``dev_count`` do not match the files.
     """
     train_path = Path(train_path)
     _check_tenses(test_tenses)
@@ -578,7 +584,7 @@ def load_files(
         test_path = Path(test_path)
         before = len(problems)
         test_rows = _read_rows(test_path, 2, problems)
-        # With bad rows the count says nothing new.
+        # With bad rows, the count would only report the same fault again.
         if len(problems) == before and len(test_rows) != len(test_tenses):
             problems.append(
                 f"{test_path}: {len(test_rows)} rows, but test_tenses has {len(test_tenses)}"

@@ -1,11 +1,11 @@
 """The rules of regular English verb inflection, without any list of verbs.
 
-:func:`inflect` is the baseline that a learned model must beat: it knows spelling and no verb.
-:func:`convert` is the same baseline for words that are not lemmas. :func:`is_regular` is the one
-definition of "regular", shared by the verb table and by the reader of users' files.
+:func:`inflect` is the baseline that a learned model must beat: it knows the spelling rules and no
+verbs. :func:`convert` is the same baseline for words that are not lemmas. :func:`is_regular` is the
+only definition of "regular"; the verb table and the reader of users' files share it.
 
 Spelling depends on stress, which letters do not show: *permit* doubles its last letter
-(permitted), *vomit* does not. :func:`inflect` guesses from the shape of the word;
+(permitted), *vomit* does not. :func:`inflect` guesses the stress from the shape of the word;
 :func:`is_regular` accepts either spelling.
 """
 
@@ -31,25 +31,25 @@ _ONSET: Final = (
     r"(?:[bcdfghjklmnprstvwyz]|[bcfgkps]l|[bcdfgptw]r|[cstw]h|s[ckmnptw]|kn|qv|tw"
     r"|sc[lr]|s[pt]r|spl|shr|sqv|thr)"
 )
-"""What an English syllable may start with; ``qv`` stands for qu, whose u is no vowel."""
+"""How an English syllable may start; ``qv`` stands for qu, whose u is not a vowel."""
 
 _STRESSED_LAST_SYLLABLE: Final = re.compile(
-    # Compounds of short words keep a strong last syllable, and no unstressed English ending
+    # Compounds of short words keep a stressed last syllable, and no unstressed English ending
     # looks like these: zigzag, hobnob, kidnap, overstep, program.
     r"[aeiou][bg]$|[ae]p$|am$"
     # The Latin roots -fer, -pel, -cur, -mit are stressed after a prefix: refer, compel, incur,
     # admit. The unstressed endings of offer, gospel, vomit have another letter in front.
     r"|[enos]fer$|^(?:com|dis|ex|im|pro|re)pel$|cur$|(?:^[eo]|[^ilo])mit$"
     # A prefix before a complete short word: forget, outrun, upset, allot, beset, undercut;
-    # unless it ends like the many unstressed words in -er, -en, -el, -on, -or.
+    # except words that end like the many unstressed ones in -er, -en, -el, -on, -or.
     r"|^(?:ab?|ac|al|an|be|dis|em|for|fore|in|mis|off?|out|over|per|re|re?sub|sub|trans|un|under"
     r"|up|with)" + _ONSET + r"(?:[aeiou][dfmptvz]|[aiu][lnr])$"
 )
-"""Words of several syllables whose last one is taken to be stressed, by shape alone."""
+"""Words of several syllables whose last one is assumed to be stressed, judged by shape alone."""
 
 
 def _with_qu_as_consonant(lemma: str) -> str:
-    """The u of qu is spoken w, so that quit is consonant-vowel-consonant like sit."""
+    """The u of qu is pronounced w, so quit is consonant-vowel-consonant like sit."""
     return lemma.replace("qu", "qv")
 
 
@@ -58,7 +58,7 @@ def _doubles(lemma: str) -> bool:
     shape = _with_qu_as_consonant(lemma)
     if not _DOUBLING.search(shape):
         return False
-    # The y of yap is a consonant; that of gym is the word's vowel.
+    # The y of yap is a consonant; the y of gym is the word's vowel.
     syllables = len(_VOWEL_GROUP.findall(shape.removeprefix("y")))
     return syllables == 1 or _STRESSED_LAST_SYLLABLE.search(shape) is not None
 
@@ -131,11 +131,10 @@ def _regular_forms(lemma: str) -> tuple[frozenset[str], frozenset[str], frozense
 def is_regular(forms: Sequence[str]) -> bool:
     """Whether four forms (order of ``alphabet.TENSES``) are one lemma with regular endings.
 
-    Free choices of spelling count as regular whichever way they went, since they depend on
-    stress or custom and not on the verb being irregular: doubling the last consonant
-    (travelled, traveled; focussed, focused), -s or -es (vetos, vetoes), keeping a silent e
-    before -ing (singeing), -cking or -cing. Everything else is irregular: one form such as
-    sang, put or has makes the whole verb irregular.
+    Spellings that depend on stress or custom, not on the verb being irregular, count as regular
+    either way: doubling the last consonant (travelled, traveled; focussed, focused), -s or -es
+    (vetos, vetoes), keeping a silent e before -ing (singeing), -cking or -cing. Everything else
+    is irregular: one form such as sang, put or has makes the whole verb irregular.
 
     Raises:
         ValueError: if there are not four forms or the first is empty.
@@ -202,7 +201,7 @@ _WANTS_E: Final = re.compile(
     r"|(?:^|[^aeiou]|qu)(?:[aeiou]k|[aou]t|[aeiou]d|in|[au]m|im|[iu]r|[iou]l|y[plnmtk])$"
     r"|[iu]at$|[aeiou][^aeiou]*[bcdfgkmnprtvw]ar$|(?:gui|sua)d$"
 )
-"""Stems that -ing and -ed more often stripped of an e than not."""
+"""Stems that more often lost an e before -ing and -ed than not."""
 
 
 def _lemma_of_stem(stem: str) -> str:
@@ -214,7 +213,7 @@ def _lemma_of_stem(stem: str) -> str:
         return stem if _KEEPS_DOUBLE.search(stem) else stem[:-1]
     if stem.endswith("zz") or stem.endswith("tz"):
         return stem
-    # A lemma that would have doubled its last letter did not, so it ended in e.
+    # The lemma would have doubled its last letter, but did not: so it ended in e.
     if _doubles(stem) or _WANTS_E.search(stem):
         return stem + "e"
     return stem
@@ -224,7 +223,7 @@ def lemma_of(word: str, tense: int) -> str:
     """Return the lemma that ``word``, a form in ``tense`` (0..3), most likely comes from.
 
     The answer depends on the shape of the word only. A word without the ending of its tense
-    (*sent* as a past) is taken for its own lemma.
+    (*sent* as a past) is returned as its own lemma.
     """
     lemma = word
     if tense == 1 and word.endswith("ies"):
@@ -247,10 +246,10 @@ def lemma_of(word: str, tense: int) -> str:
 
 
 def convert(word: str, source_tense: int, target_tense: int) -> str:
-    """Return ``word`` moved from ``source_tense`` to ``target_tense`` (both 0..3) by rule alone.
+    """Convert ``word`` from ``source_tense`` to ``target_tense`` (both 0..3) by rule alone.
 
-    This is the row "rules" in tables of results: it never fails to answer, and it is wrong
-    for irregular verbs.
+    This is the row "rules" in the tables of results. It always gives an answer, and the answer is
+    wrong for irregular verbs.
 
     Raises:
         ValueError: if ``word`` is empty or a tense is not 0, 1, 2 or 3.

@@ -1,6 +1,6 @@
 """The terms of the training loss, unreduced, in nats per word.
 
-docs/derivation.md derives them; reconstruction itself is ``ConditionalVAE.reconstruction``.
+docs/derivation.md derives them. The reconstruction is ``ConditionalVAE.reconstruction``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def kl_penalty(
     free_nats: float | None = None,
     target_nats: float | None = None,
 ) -> Tensor:
-    """What the KL adds to the loss; (batch,), the same for all words where it is a batch's.
+    """The KL term of the loss; (batch,), equal for all words if it is computed over the batch.
 
     Args:
         units: (batch, latent), from ``kl_per_unit``.
-        kl_weight: weight of the penalty.
-        free_nats: nats per unit that cost nothing: sum over units of
+        kl_weight: weight of the term.
+        free_nats: nats per unit that are not penalised: sum over units of
             max(free_nats, KL averaged over the batch). Source: Kingma et al. 2016, appendix C.8.
-        target_nats: penalise |KL - target_nats| of the batch's mean instead of the KL.
+        target_nats: penalise |KL - target_nats|, with the mean KL of the batch, instead of the KL.
     """
     if free_nats is not None:
         penalty = units.mean(dim=0).clamp(min=free_nats).sum().expand(len(units))
@@ -46,5 +46,5 @@ def kl_penalty(
 
 
 def code_nll(predicted: Tensor, codes: Tensor) -> Tensor:
-    """-log p(h|z) of standardised codes under N(predicted, I), less its constant; (batch,)."""
+    """-log p(h|z) of standardised codes under N(predicted, I), without its constant; (batch,)."""
     return 0.5 * (predicted - codes).square().sum(dim=1)

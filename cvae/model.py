@@ -1,8 +1,8 @@
 """The networks: the report's encoder and decoder, and the default two-level model.
 
-A ``ConditionalVAE`` is an encoder, a decoder and, in a two-level model, a prior network between
-the latent z with prior N(0, I) and the code that the decoder is conditioned on. Everything
-outside talks to it through the methods of that one class.
+A ``ConditionalVAE`` consists of an encoder, a decoder and, in a two-level model, a prior network
+between the latent z with prior N(0, I) and the code that the decoder is conditioned on. Other
+modules use the networks only through the methods of this class.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from cvae import recurrence
 from cvae.alphabet import EOS, MAX_WORD_LENGTH, PAD, SOS, SYMBOL_COUNT, TENSES
 
 OUTPUT_COUNT: Final = EOS + 1
-"""A decoder chooses among the letters, SOS and EOS (the report's 28); PAD is never an answer."""
+"""Size of the decoder's output: the letters, SOS and EOS (the report's 28), but not PAD."""
 
 LOGVAR_RANGE: Final = (-14.0, 8.0)
-"""Log-variances are held in this range, so that exp() stays finite at any learning rate."""
+"""Log-variances are clamped to this range, so exp() stays finite at any learning rate."""
 
 Feedback = Literal["symbol", "output"]
 
 
 class ModelError(ValueError):
-    """Arguments that make no network."""
+    """Raised for arguments from which no network can be built."""
 
 
 class Gaussian(NamedTuple):
-    """A batch of diagonal Gaussians; both tensors (batch, size), log-variance natural."""
+    """A batch of diagonal Gaussians; both tensors (batch, size), with the natural log-variance."""
 
     mean: Tensor
     logvar: Tensor
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One draw each by the reparameterisation mean + exp(logvar / 2) * eps, eps ~ N(0, I).
+        """One sample each by the reparameterisation mean + exp(logvar / 2) * eps, eps ~ N(0, I).
 
         Source: Kingma and Welling 2014, section 2.4; docs/derivation.md, equation (6).
         """
@@ -66,7 +66,7 @@ def _true_steps(
 ) -> Tensor:
     """Outputs (batch, time, hidden) of an LSTM fed symbols (batch, time) and a condition.
 
-    On a CPU without the input half of its products; elsewhere by the fused call.
+    On a CPU, ``recurrence`` saves the input half of the products; elsewhere the fused call is used.
     """
     if inputs.device.type == "cpu":
         gates, rows = recurrence.gates_of_inputs(lstm, symbols, condition, inputs)
@@ -80,7 +80,7 @@ def _true_steps(
 
 
 class ReportEncoder(nn.Module):
-    """The report's encoder: the tense stands in the initial hidden and cell state."""
+    """The report's encoder: the tense is part of the initial hidden and cell state."""
 
     def __init__(self, *, hidden_size: int, condition_size: int, latent_size: int) -> None:
         super().__init__()
@@ -104,12 +104,12 @@ class ReportEncoder(nn.Module):
         zeros = condition.new_zeros(len(symbols), self.zeros_size)
         state = torch.cat([zeros, condition], dim=1)  # (batch, hidden)
         outputs = _true_steps(self.lstm, self.symbol_embedding, None, (state, state), read)
-        final = _last(outputs, lengths + 1)  # + 1: SOS stands in front
+        final = _last(outputs, lengths + 1)  # + 1 for SOS
         return Gaussian(self.mean(final), self.logvar(final).clamp(*LOGVAR_RANGE))
 
 
 class ReportDecoder(nn.Module):
-    """The report's decoder: one symbol a step, z and the tense in the initial state only."""
+    """The report's decoder: one symbol per step, z and the tense in the initial state only."""
 
     def __init__(
         self, *, hidden_size: int, condition_size: int, latent_size: int, feedback: Feedback
@@ -117,8 +117,8 @@ class ReportDecoder(nn.Module):
         """Make the decoder.
 
         Args:
-            feedback: what a free-running step is fed: ``output`` is the report's, the LSTM's own
-                last output; ``symbol`` is the usual embedding of the predicted symbol.
+            feedback: input of a free-running step: ``output`` is the LSTM's own last output, as in
+                the report; ``symbol`` is the usual embedding of the predicted symbol.
         """
         super().__init__()
         if feedback not in ("output", "symbol"):
@@ -147,7 +147,7 @@ class ReportDecoder(nn.Module):
         return self.out(outputs).transpose(0, 1)  # type: ignore[no-any-return]
 
     def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
-        """Return the most likely symbol step by step; (batch, at most max_length)."""
+        """Return the most likely symbol of each step; (batch, at most max_length)."""
         state = self._initial_state(code, tense)
         gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
         if self.feedback == "output":
@@ -162,10 +162,10 @@ class ReportDecoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Two LSTMs read the word forwards and backwards, with its tense at every step.
+    """Two LSTMs that read the word forwards and backwards, with its tense at every step.
 
-    They are two ``nn.LSTM`` and not one bidirectional: each reads padded words from their own
-    first symbol, so that no packing is needed and padding never reaches a final state.
+    With two ``nn.LSTM`` instead of a bidirectional one, no packing is needed: each reads a padded
+    word from the word's own first symbol, so padding never reaches a final state.
     """
 
     def __init__(
@@ -194,9 +194,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """An LSTM fed the code and the tense at every step, beside the last symbol.
+    """An LSTM that is fed the last symbol, the code and the tense at every step.
 
-    Source: skip-VAE, Dieng et al. 2019, for the latent at every step.
+    Source for the latent at every step: skip-VAE, Dieng et al. 2019.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Decoder(nn.Module):
         return self.out(outputs).transpose(0, 1)  # type: ignore[no-any-return]
 
     def greedy(self, code: Tensor, tense: Tensor, max_length: int) -> Tensor:
-        """Return the most likely symbol step by step; (batch, at most max_length)."""
+        """Return the most likely symbol of each step; (batch, at most max_length)."""
         condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
         gates = recurrence.known_gates(self.lstm, self.symbol_embedding, condition)
         return recurrence.greedy(gates, self._initial_state(condition), self.out, max_length)
@@ -235,14 +235,14 @@ class Decoder(nn.Module):
 
 
 class PriorNetwork(nn.Module):
-    """The upper level: p(h|z) as a function of z ~ N(0, I), and q(z|h) to train it by.
+    """The upper level: the generator p(h|z), z ~ N(0, I), and the inference network q(z|h).
 
-    A code h is far wider than z, so h is no smooth function of z: each verb owns a region of the
-    prior, with a sharp border. A perceptron alone draws such borders slowly. Beside z it is
-    therefore fed features that are learned on grids over the plane of two units of z, from coarse
-    to fine, and read between the grid's points. The normal distribution function maps a unit to
-    [0, 1], so that a grid's points lie as densely as the prior does. The weights are as many as
-    the grids have points, however many verbs there are.
+    A code h is far wider than z, so h is not a smooth function of z: each verb owns a region of the
+    prior with a sharp border. A perceptron alone learns such borders slowly. Therefore it is also
+    fed features that are learned on grids, from coarse to fine, over the plane of two units of z,
+    and interpolated between the grid points. The normal distribution function maps a unit to
+    [0, 1], so that the density of the grid points follows the prior. The number of weights depends
+    on the grids, not on the number of verbs.
 
     Sources: two-stage VAE, Dai and Wipf 2019; grids, Mueller et al. 2022, section 3; planes of
     two coordinates, Chan et al. 2022, section 3.1.
@@ -263,9 +263,9 @@ class PriorNetwork(nn.Module):
 
         Args:
             grid_size: points along a side of the finest grid.
-            grid_levels: number of grids, each with half the points a side of the one before;
-                0 feeds z alone.
-            grid_features: features at each point.
+            grid_levels: number of grids, each with half as many points along a side as the one
+                before; 0 feeds z only.
+            grid_features: features at each grid point.
         """
         super().__init__()
         sizes = [max(2, grid_size >> level) for level in range(grid_levels)]
@@ -273,7 +273,7 @@ class PriorNetwork(nn.Module):
         self.grids = nn.ParameterList(
             0.1 * torch.randn(len(self.planes), grid_features, size, size) for size in sizes
         )
-        # Codes are standardised for this network; it sees their mean and spread at its start.
+        # Codes are standardised for this network; ``fit_scale`` sets their mean and scale.
         self.code_mean: Tensor
         self.code_scale: Tensor
         self.register_buffer("code_mean", torch.zeros(code_size))
@@ -287,15 +287,15 @@ class PriorNetwork(nn.Module):
         self.inference = _perceptron(code_size, hidden_size, 2 * latent_size, 2)
 
     def standardise(self, codes: Tensor) -> Tensor:
-        """Codes (batch, code) in the units of this network."""
+        """Return codes (batch, code) in the units of this network."""
         return (codes - self.code_mean) / self.code_scale
 
     @torch.no_grad()
     def fit_scale(self, codes: Gaussian) -> None:
-        """Take the units from the codes of the training rows; tensors (rows, code).
+        """Set the scale from the codes of the training rows; tensors (rows, code).
 
-        A unit of the code counts by how finely the decoder reads it, which is the spread of its
-        posterior; then all are scaled together, to a mean square of 1.
+        Each unit of the code is divided by the spread of its posterior, which shows how precisely
+        the decoder reads the unit. Then all units are scaled together to a mean square of 1.
         """
         spread = torch.exp(codes.logvar).mean(dim=0).sqrt()
         mean = codes.mean.mean(dim=0)
@@ -308,7 +308,7 @@ class PriorNetwork(nn.Module):
         return self.infer_standardised(self.standardise(codes))
 
     def infer_standardised(self, codes: Tensor) -> Gaussian:
-        """``infer`` of codes that are standardised already."""
+        """``infer`` for codes that are already standardised."""
         return _gaussian(self.inference(codes))
 
     def generate_standardised(self, z: Tensor) -> Tensor:
@@ -335,7 +335,7 @@ class PriorNetwork(nn.Module):
 
 
 def _planes(latent_size: int) -> list[list[int]]:
-    """Pairs of units that share a grid: the only pair of two, else each unit and the next."""
+    """Pairs of units that share a grid: each unit with the next, cyclically; one pair if two."""
     if latent_size <= 2:
         return [[0, latent_size - 1]]
     return [[unit, (unit + 1) % latent_size] for unit in range(latent_size)]
@@ -367,15 +367,15 @@ class ConditionalVAE(nn.Module):
         self.latent_size = latent_size
 
     def encode(self, symbols: Tensor, lengths: Tensor, tense: Tensor) -> Gaussian:
-        """The encoder's Gaussian: over the code, which in a one-level model is z itself."""
+        """The encoder's posterior over the code, which in a one-level model is z itself."""
         return self.encoder(symbols, lengths, tense)  # type: ignore[no-any-return]
 
     def infer_latent(self, codes: Gaussian) -> Gaussian:
-        """q(z|x, c) from what ``encode`` returned; in a two-level model through its mean."""
+        """q(z|x, c) from the result of ``encode``; in a two-level model, from its mean."""
         return codes if self.prior is None else self.prior.infer(codes.mean)
 
     def code_of_latent(self, z: Tensor) -> Tensor:
-        """The code that a prior latent stands for; (batch, latent) -> (batch, code)."""
+        """The code generated from a prior latent; (batch, latent) -> (batch, code)."""
         return z if self.prior is None else self.prior(z)
 
     def reconstruction(
@@ -387,16 +387,16 @@ class ConditionalVAE(nn.Module):
         forced: Tensor | None = None,
         dropped: Tensor | None = None,
     ) -> Tensor:
-        """Return -log p(word | code, tense) in nats per word; (batch,), padding not counted.
+        """Return -log p(word | code, tense) in nats per word, without padding; (batch,).
 
         Args:
             code: (batch, code).
-            tense: (batch,) the wanted tense.
-            symbols: (batch, time) the wanted word: letters, EOS, PAD.
-            forced: (batch, time) bool: where true the step is fed the true symbol, else the
-                model's own (scheduled sampling, Bengio et al. 2015). None forces all.
+            tense: (batch,) the target tense.
+            symbols: (batch, time) the target word: letters, EOS, PAD.
+            forced: (batch, time) bool: true where a step is fed the true symbol, false where it is
+                fed the model's own (scheduled sampling, Bengio et al. 2015). None means all true.
             dropped: (batch, time) bool: inputs to hide (word dropout of Bowman et al. 2016, here
-                of characters). None hides none.
+                of characters). None means none.
 
         Source: docs/derivation.md, equation (5), first term.
         """
@@ -411,12 +411,12 @@ class ConditionalVAE(nn.Module):
 
     @torch.no_grad()
     def greedy(self, code: Tensor, tense: Tensor, max_length: int = MAX_WORD_LENGTH + 1) -> Tensor:
-        """Decode greedily; (batch, at most max_length) symbols, EOS where a word ends."""
+        """Decode greedily; (batch, at most max_length) symbols, EOS from a word's end on."""
         return self.decoder.greedy(code, tense, max_length)
 
 
 def build_model(name: str, **sizes: Any) -> ConditionalVAE:
-    """Build a network by name with the keys of its config member.
+    """Build a network by name from the keys of its config member.
 
     Args:
         name: ``report`` (latent_size, condition_size, hidden_size, feedback) or ``default``
@@ -493,11 +493,11 @@ def _build_default(
 def misfit(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, infinite: str | None = None
 ) -> str | None:
-    """Why tensors that were read from a file are not those expected; None if they are.
+    """Say how tensors that were read from a file differ from those expected; None if they match.
 
     Args:
-        expected: tensors of the names, shapes and types that are wanted.
-        infinite: names that begin so may hold values that are not finite.
+        expected: tensors with the expected names, shapes and types.
+        infinite: prefix of names whose values need not be finite.
     """
     if tensors.keys() != expected.keys():
         name = min(tensors.keys() ^ expected.keys())

@@ -1,8 +1,7 @@
-"""Optimizers by part of a model: an optimizer and a learning rate for each, one gradient for all.
+"""Optimizers by part of a model: each part has an optimizer and a learning rate.
 
-A part is a list of parameters with a learning rate that follows the training. Encoder and decoder
-take theirs from ``OptimizerSettings``; whoever adds a part brings its rate. Nothing here knows what
-the parameters are for.
+A part is a list of parameters with a learning rate that may change during training. The rates of
+encoder and decoder come from ``OptimizerSettings``; code that adds a part provides its rate.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ from cvae.schedules import learning_rate_factor, step_lr_factor
 from cvae.state import below, check_tensors
 
 RATE_LIMIT: Final = 1e30
-"""A learning rate above this has exploded: torch could not take a step in single precision."""
+"""Above this learning rate training has diverged: torch cannot take a step in single precision."""
 
 
 class Diverged(ArithmeticError):
-    """Training left the finite numbers; the message says where and how."""
+    """Raised when a value of the training explodes or is not finite; the message says where."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """Learning rates of encoder and decoder apart, as the report trains them.
+    """Optimizer settings, with separate learning rates for encoder and decoder as in the report.
 
     Attributes:
         algorithm: adam or sgd.
         encoder_lr, decoder_lr: peak learning rates.
-        prior_lr: peak learning rate of the prior network (two-level models). Its course is its
-            own: constant, until what learns has to come to rest, then linearly to 0.
-        momentum: of sgd.
+        prior_lr: peak learning rate of the prior network (two-level models). It has its own
+            schedule: constant until the latent is frozen, then falling linearly to 0.
+        momentum: momentum of sgd.
         schedule: constant, or one_cycle: a linear rise over the first tenth, then a
             linear fall to 0.
-        encoder_step_epochs: StepLR on the encoder's rate: every so many epochs it is multiplied
-            by encoder_step_gamma; 0 for never.
-        gradient_clip: largest Euclidean norm of the whole gradient; 0 for no clipping.
+        encoder_step_epochs: StepLR on the encoder's rate: it is multiplied by
+            encoder_step_gamma after this many epochs; 0 for never.
+        gradient_clip: maximum Euclidean norm of the whole gradient; 0 for no clipping.
     """
 
     algorithm: Literal["adam", "sgd"]
@@ -54,7 +53,7 @@ class OptimizerSettings:
     gradient_clip: float
 
     def encoder_rate(self, progress: float, epoch: int) -> float:
-        """The encoder's learning rate; infinite where it is no float any more."""
+        """The encoder's learning rate; infinite if it overflows."""
         drop = step_lr_factor(
             epoch, step_epochs=self.encoder_step_epochs, gamma=self.encoder_step_gamma
         )
@@ -67,10 +66,10 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class Part:
-    """Parameters that learn at one rate.
+    """Parameters that share a learning rate.
 
     Attributes:
-        parameters: may be none.
+        parameters: the parameters; the list may be empty.
         rate: the learning rate at a progress in [0, 1] and an epoch.
     """
 
@@ -79,7 +78,7 @@ class Part:
 
 
 class Optimizers:
-    """The optimizers of a model's parts, which take their steps together."""
+    """The optimizers of a model's parts, which step together."""
 
     def __init__(self, settings: OptimizerSettings, parts: Mapping[str, Part]) -> None:
         self.settings = settings
@@ -90,14 +89,14 @@ class Optimizers:
         }
 
     def rates(self, progress: float, epoch: int) -> dict[str, float]:
-        """Every part's learning rate."""
+        """The learning rate of each part."""
         return {name: part.rate(progress, epoch) for name, part in self.parts.items()}
 
     def set_rates(self, progress: float, epoch: int) -> None:
-        """Set the learning rates of the steps that follow.
+        """Set the learning rates for the following steps.
 
         Raises:
-            Diverged: if one of them has exploded.
+            Diverged: if a rate exceeds ``RATE_LIMIT``.
         """
         for name, rate in self.rates(progress, epoch).items():
             if not rate <= RATE_LIMIT:
@@ -106,10 +105,10 @@ class Optimizers:
                 group["lr"] = rate
 
     def step(self, loss: Tensor, *, number: int) -> None:
-        """A step of every optimizer whose parameters the loss depends on.
+        """Step every optimizer whose parameters the loss depends on.
 
         Args:
-            number: of the training step, for the message.
+            number: number of the training step, for the error message.
 
         Raises:
             Diverged: if the gradient is clipped and its norm is not finite.
@@ -127,7 +126,7 @@ class Optimizers:
     # State
 
     def state(self) -> dict[str, Tensor]:
-        """The optimizers' tensors, not copied: ``optimizer.<part>.<parameter>.<slot>``."""
+        """The optimizers' tensors, not copies, as ``optimizer.<part>.<parameter>.<slot>``."""
         return {
             f"optimizer.{name}.{index}.{slot}": torch.as_tensor(value)
             for name, optimizer in self._optimizers.items()
@@ -137,11 +136,11 @@ class Optimizers:
         }
 
     def check_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Check what ``load_state`` would take.
+        """Check tensors before ``load_state``.
 
         Raises:
-            StateError: if it is of another shape. Torch's fused optimizer reads where a tensor
-                ends by its parameter: a shorter one would be memory that is none of its own.
+            StateError: if a tensor has another shape. Torch's fused optimizer takes the length from
+                the parameter, so it would read past the end of a shorter tensor.
         """
         slots = ["exp_avg", "exp_avg_sq", "step"]
         if self.settings.algorithm == "sgd":
@@ -149,7 +148,7 @@ class Optimizers:
         expected: dict[str, Tensor] = {}
         for name, part in self.parts.items():
             for index, parameter in enumerate(part.parameters):
-                # A parameter that has not learnt yet has no slots at all.
+                # A parameter that has not been trained yet has no slots.
                 place = f"optimizer.{name}.{index}."
                 if below(place, tensors):
                     expected |= {
@@ -159,10 +158,10 @@ class Optimizers:
         check_tensors("optimizer.", tensors, expected, finite=False)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Raises:
-            StateError: as ``check_state`` would.
+            StateError: see ``check_state``.
         """
         self.check_state(tensors)
         for name, optimizer in self._optimizers.items():
@@ -176,8 +175,9 @@ class Optimizers:
 def _make_optimizer(
     settings: OptimizerSettings, parameters: list[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """One optimizer; every step sets its rate."""
+    """Make the optimizer of a part; ``set_rates`` sets its learning rate."""
     if settings.algorithm == "adam":
         return torch.optim.Adam(parameters, fused=True)
-    # Not fused: with momentum that fails when parameters join later, as a prior network's do.
+    # Not fused: fused SGD with momentum fails if some parameters get their first gradient later,
+    # as those of a prior network do.
     return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)

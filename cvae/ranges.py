@@ -1,4 +1,4 @@
-"""What a number or a name may be: the test, and the words for the error."""
+"""Allowed values of numbers and names: the test, and its description for error messages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Range:
     """A set of allowed values.
 
     Attributes:
-        words: completes "allowed: ...".
-        holds: whether a value is in it; takes any object.
+        words: completes "allowed: ..." in an error message.
+        holds: whether a value is allowed; takes any object.
     """
 
     words: str
@@ -24,7 +24,7 @@ class Range:
 
 
 def number(words: str, holds: Callable[[float], bool]) -> Range:
-    """Finite numbers for which ``holds``; ``True`` is no number here."""
+    """Finite numbers for which ``holds`` is true; ``True`` does not count as a number."""
 
     def check(value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -44,19 +44,19 @@ def whole_number(low: int, high: int) -> Range:
 
 
 def one_of(names: Iterable[object]) -> Range:
-    """One of some values; the type must match too, since True == 1."""
+    """One of ``names``; the type must match too, because True == 1."""
     allowed = tuple(names)
     words = "one of " + ", ".join(str(name) for name in allowed)
     return Range(words, lambda value: any(value == n and type(value) is type(n) for n in allowed))
 
 
 def or_null(allowed: Range) -> Range:
-    """A range, or null."""
+    """A value in ``allowed``, or null."""
     return Range(f"{allowed.words}, or null", lambda value: value is None or allowed.holds(value))
 
 
 def did_you_mean(text: str, allowed: Sequence[str], *, prefix: str = "") -> str:
-    """A question for the likeliest of ``allowed``, and a space; empty if none is near."""
+    """Suggest the closest of ``allowed``, with a trailing space; empty if none is close."""
     near = difflib.get_close_matches(text, allowed, n=1)
     return f"did you mean {prefix}{near[0]}? " if near else ""
 
@@ -69,7 +69,7 @@ FLAG: Final = Range("true or false", lambda value: isinstance(value, bool))
 
 
 def _is_text(value: object) -> bool:
-    # The bytes of a path that is not UTF-8 are lone surrogates here; no result could be written.
+    # Bytes that are not UTF-8 appear as lone surrogates, which cannot be written to the results.
     return isinstance(value, str) and value != "" and not re.search("[\ud800-\udfff]", value)
 
 

@@ -1,15 +1,14 @@
-"""The steps of an ``nn.LSTM`` whose input is a symbol beside a condition that does not change.
+"""The steps of an ``nn.LSTM`` whose input is a symbol and a constant condition.
 
-The input half of the step's product then only ever sees the few symbols. It is a row of a table and
-a constant::
+There are only a few symbols, so the input half of a step's product can be looked up in a table::
 
     W_ih [embedding(symbol); condition] + b_ih + b_hh = table[symbol] + constant
 
-so that a step is left with the hidden half, W_hh h. The parameters are those of the ``nn.LSTM``,
-the mathematics are too, and values agree to rounding; see docs/performance.md for what it saves.
+Each step then only computes the hidden half, W_hh h. The parameters and the mathematics are those
+of the ``nn.LSTM``; values agree up to rounding. docs/performance.md says what this saves.
 
-Gates stand in PyTorch's order i, f, g, o, so that no weight is copied, and time stands in front of
-the batch, so that a step is one block of memory.
+The gates are in PyTorch's order i, f, g, o, so no weight is copied. Time is the first dimension, so
+that each step is one block of memory.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ from cvae.alphabet import EOS, SOS, SYMBOL_COUNT
 State = tuple[Tensor, Tensor]
 """Hidden and cell state; (batch, hidden) each."""
 
-_FULL_SHARE: Final = 0.9  # below this share of unfinished words a greedy batch is made smaller
-_GREEDY_ROWS: Final = 512  # words decoded side by side: their gates then fit the cache
-# Torch's own product asks MKL, which on AMD's processors is half as fast as oneDNN; nn.LSTM asks
-# oneDNN too. It knows no double precision.
+_FULL_SHARE: Final = 0.9  # a greedy batch is compacted when its unfinished share is below this
+_GREEDY_ROWS: Final = 512  # words decoded at a time, so that their gates fit the cache
+# oneDNN's product, which nn.LSTM uses too: torch's default is MKL, which is half as fast on AMD
+# processors. It does not support double precision.
 _LINEAR: Final = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 @dataclass(frozen=True)
 class Gates:
-    """The products of an LSTM, as far as they can be known before its steps.
+    """The parts of an LSTM's gate sums that do not depend on its hidden state.
 
     Attributes:
-        table: (symbols + 1, 4 * hidden): the input half by symbol with both biases, which stand
-            alone in the last row.
+        table: (symbols + 1, 4 * hidden): the input half for each symbol, including both biases; the
+            last row has the biases only.
         constant: (batch, 4 * hidden): the condition's part of the input half; None without one.
         recurrent: (4 * hidden, hidden): W_hh.
     """
@@ -57,15 +56,15 @@ def known_gates(
     *,
     rows: Tensor | None = None,
 ) -> Gates:
-    """The gates of ``lstm`` fed embedded symbols followed by ``condition`` (batch, size).
+    """The gates of ``lstm`` for embedded symbols followed by ``condition`` (batch, size).
 
     Args:
-        rows: (rows,) the symbols of the table; None for all.
+        rows: (rows,) the symbols in the table; None for all.
     """
     width = symbols.embedding_dim
     weight, recurrent, bias_of_input, bias_of_hidden = lstm.all_weights[0]
     embedded = symbols.weight if rows is None else symbols(rows)
-    embedded = functional.pad(embedded, (0, 0, 0, 1))  # nothing is fed in the last row
+    embedded = functional.pad(embedded, (0, 0, 0, 1))  # the last row has no input
     return Gates(
         table=torch.addmm(bias_of_input + bias_of_hidden, embedded, weight[:, :width].T),
         constant=None if condition is None else condition @ weight[:, width:].T,
@@ -76,9 +75,9 @@ def known_gates(
 def gates_of_inputs(
     lstm: nn.LSTM, symbols: nn.Embedding, condition: Tensor | None, inputs: Tensor
 ) -> tuple[Gates, Tensor]:
-    """``known_gates`` for symbols (batch, time), and these as rows of its table.
+    """``known_gates`` for symbols (batch, time), and the symbols as row numbers of its table.
 
-    A single word has fewer symbols than the table has rows: only its own are then multiplied.
+    A single word has fewer symbols than the full table has rows, so its table has only those.
     """
     if inputs.numel() >= SYMBOL_COUNT:
         return known_gates(lstm, symbols, condition), inputs
@@ -94,9 +93,9 @@ def run(gates: Gates, state: State, inputs: Tensor) -> Tensor:
 def run_with_own_symbols(
     gates: Gates, state: State, inputs: Tensor, forced: Tensor, out: nn.Linear
 ) -> Tensor:
-    """``run``, fed the symbol that ``out`` finds likeliest where ``forced`` (batch, time) is false.
+    """``run``, but fed the most likely symbol by ``out`` where ``forced`` (batch, time) is false.
 
-    No gradient flows through that choice.
+    No gradient flows through the choice.
     """
     return _apply(gates, state, inputs, forced=forced, out=out, fed_back=None)
 
@@ -104,9 +103,9 @@ def run_with_own_symbols(
 def run_with_own_outputs(
     gates: Gates, state: State, inputs: Tensor, forced: Tensor, lstm: nn.LSTM
 ) -> Tensor:
-    """``run``, fed its last output in the place of an embedding where ``forced`` is false.
+    """``run``, but fed the last output instead of an embedding where ``forced`` is false.
 
-    The gradient flows through it. ``lstm`` takes inputs of its own hidden size.
+    The gradient flows through it. The input size of ``lstm`` must equal its hidden size.
     """
     fed_back = lstm.all_weights[0][0]
     return _apply(gates, state, inputs, forced=forced, out=None, fed_back=fed_back)
@@ -114,9 +113,9 @@ def run_with_own_outputs(
 
 @torch.no_grad()
 def greedy(gates: Gates, state: State, out: nn.Linear, max_length: int) -> Tensor:
-    """The likeliest symbol step by step, each fed back; (batch, at most max_length) int64.
+    """Decode greedily: each step feeds back the most likely symbol; (batch, at most max_length).
 
-    As wide as the longest word; EOS fills what follows a word's end.
+    The width is that of the longest word; EOS fills the positions after a word's end.
     """
     return _greedy(gates, gates, state, out, max_length)
 
@@ -126,7 +125,7 @@ def greedy_with_own_outputs(
     gates: Gates, state: State, out: nn.Linear, max_length: int, lstm: nn.LSTM
 ) -> Tensor:
     """``greedy``, fed the last output instead of a symbol from the second step on."""
-    # Input and hidden state are the same vector then, and their products one.
+    # The input equals the hidden state then, so the two products are one.
     later = Gates(
         table=gates.table[-1:].expand_as(gates.table),
         constant=None,
@@ -157,7 +156,7 @@ def _greedy(first: Gates, later: Gates, state: State, out: nn.Linear, max_length
             if left == 0:
                 break
             if left < _FULL_SHARE * len(rows):
-                # A word that has ended and stays a while is fed its EOS; what it says is dropped.
+                # Until it is removed, a finished word is fed its EOS; its outputs are discarded.
                 rows, hidden, cell, fed = rows[going], hidden[going], cell[going], fed[going]
                 constants = [None if c is None else c[going] for c in constants]
     ended = (words == EOS).cumsum(dim=1) > 0
@@ -203,12 +202,12 @@ def _activate(values: Tensor, size: int) -> None:
 
 
 def _parts(gates: Tensor) -> tuple[Tensor, ...]:
-    """The gates i, f, g, o, each (..., size), of (..., 4 * size)."""
+    """Split (..., 4 * size) into the gates i, f, g, o, each (..., size)."""
     return gates.chunk(4, dim=-1)
 
 
 def _by_step(gates: Tensor) -> list[tuple[Tensor, ...]]:
-    """``_parts`` of each step of (time, batch, 4 * size)."""
+    """``_parts`` for each step of (time, batch, 4 * size)."""
     return list(zip(*(part.unbind() for part in _parts(gates)), strict=True))
 
 
@@ -224,11 +223,11 @@ def _apply(
     fed = inputs.T.contiguous()  # (time, batch)
     coins = None if forced is None else forced.T.clone(memory_format=torch.contiguous_format)
     if coins is not None and fed_back is not None:
-        coins[0] = True  # there is no output before the first step
+        coins[0] = True  # the first step has no previous output
         if bool(coins.all()):
             coins = fed_back = None
         else:
-            fed = fed.masked_fill(~coins, len(gates.table) - 1)  # the biases alone
+            fed = fed.masked_fill(~coins, len(gates.table) - 1)  # the row of the biases
     head = None if out is None else (out.weight.detach(), out.bias.detach())
     outputs: Tensor = _Steps.apply(  # type: ignore[no-untyped-call]
         gates.table, gates.constant, gates.recurrent, *state, fed_back, fed, coins, head
@@ -237,7 +236,7 @@ def _apply(
 
 
 class _Steps(torch.autograd.Function):
-    """The loop over time, with its gradient written out."""
+    """The loop over time, with a hand-written gradient."""
 
     @staticmethod
     def forward(
@@ -257,8 +256,8 @@ class _Steps(torch.autograd.Function):
         Args:
             fed_back: (4 * hidden, hidden): weight of the last output where no symbol is fed.
             fed: (time, batch) symbols.
-            coins: (time, batch): false where the model feeds itself.
-            head: weight and bias of the layer whose likeliest symbol it then feeds.
+            coins: (time, batch): false where the model is fed its own symbol or output.
+            head: weight and bias of the layer that predicts the symbol.
         """
         time, (batch, size) = len(fed), hidden.shape
         gates = hidden.new_empty(time, batch, 4 * size)
@@ -268,8 +267,8 @@ class _Steps(torch.autograd.Function):
         hiddens[0], cells[0] = hidden, cell
         if head is not None:
             fed = fed.clone()
-        # Fed nothing but outputs, input and hidden state are the same vector from the second step
-        # on, and their products one.
+        # If all steps after the first are fed outputs, the input equals the hidden state from the
+        # second step on, and the two products are one.
         alone = coins is not None and fed_back is not None and not bool(coins[1:].any())
         later = recurrent + fed_back if alone and fed_back is not None else recurrent
         for step, (i, f, g, o) in enumerate(_by_step(gates)):
@@ -340,7 +339,7 @@ class _Steps(torch.autograd.Function):
             if fed_back is not None:
                 own = torch.nonzero(~coins.flatten()).flatten()
                 d_fed_back = flat[own].T @ before[own]
-        # A product with ones and zeros: the rows' sums in one fixed order, whatever the threads.
+        # A product with a 0/1 matrix sums the rows in a fixed order for any number of threads.
         chosen = flat.new_zeros(context.rows, time * batch)
         chosen.scatter_(0, fed.reshape(1, -1), 1.0)
         return (

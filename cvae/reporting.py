@@ -1,4 +1,4 @@
-"""What a run prints: progress while it trains, then conversions and paradigms as in the report."""
+"""What a run prints: progress during training, then conversions and paradigms as in the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Print = Callable[[str], None]
 
 
 class ProgressReport:
-    """A bar with the current losses and scores; on anything but a terminal, plain lines."""
+    """A progress bar with the current losses and scores; plain lines if stderr is no terminal."""
 
     def __init__(self, total_epochs: int, first_epoch: int, say: Print) -> None:
         self._say = say
@@ -49,7 +49,7 @@ class ProgressReport:
         self._bar.update()
 
     def evaluation(self, row: Mapping[str, float | None]) -> None:
-        """Show an evaluation: a line of its own, above the bar where there is one."""
+        """Show an evaluation on its own line, above the bar if there is one."""
         bleu4, gaussian = row["bleu4"], row["dev_gaussian_score"]
         dev = row["dev_exact_match"]
         self._scores = f" BLEU {_share(bleu4)} Gauss {_share(gaussian)}"
@@ -64,7 +64,7 @@ class ProgressReport:
 
 
 def conversions(rows: Sequence[Mapping[str, object]], bleu4: float | None) -> list[str]:
-    """The conversions and their score, a line each."""
+    """The conversions, one per line, and their score."""
     width = max((len(str(row["source"])) for row in rows), default=0)
     target_width = max((len(str(row["target"])) for row in rows), default=0)
     lines = [
@@ -76,7 +76,7 @@ def conversions(rows: Sequence[Mapping[str, object]], bleu4: float | None) -> li
 
 
 def paradigms(rows: Sequence[Mapping[str, object]], count: int) -> list[str]:
-    """The first generated paradigms, a line each."""
+    """The first generated paradigms, one per line."""
     lines = []
     for row in rows[:count]:
         mark = "training row" if row["training_row"] else "real verb" if row["real_verb"] else ""
@@ -86,7 +86,7 @@ def paradigms(rows: Sequence[Mapping[str, object]], count: int) -> list[str]:
 
 
 def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
-    """The final metrics, a line each."""
+    """The final metrics, one per line."""
 
     def shown(key: str, digits: int = 3) -> str:
         return _share(table.get(key), digits)

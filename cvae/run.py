@@ -1,6 +1,6 @@
-"""``python -m cvae.run``: train one model, or with ``-m`` search many.
+"""``python -m cvae.run``: train one model, or search with ``-m``.
 
-A mistake in the config is found before a directory is made and before torch is imported.
+Mistakes in the config are found before a directory is created and before torch is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from cvae import terminal
 
 if __name__ == "__main__":
     # The imports below take most of a second.
-    terminal.interrupt_ends_at_once("Interrupted before anything was begun.\n")
+    terminal.interrupt_ends_at_once("Interrupted before anything was started.\n")
 
 import contextlib
 import errno
@@ -36,19 +36,19 @@ _LONGEST_LINE = 1000
 
 
 def config_directory() -> Path:
-    """The configs: beside the package in a source checkout, inside it once installed."""
+    """The directory of the configs: beside the package in a checkout, inside it once installed."""
     package = Path(__file__).resolve().parent
     inside = package / "_configs"
     return inside if inside.is_dir() else package.parent / "configs"
 
 
 def set_waiting_of_threads() -> None:
-    """How torch's threads wait for the next piece of work; before torch is imported.
+    """Set how torch's threads wait for work; call it before torch is imported.
 
-    Threads that spin take a step to ten times its length beside any other busy process, threads
-    that sleep at once to 1.6 times its length on a quiet machine (docs/performance.md). GNU's
-    runtime, which torch brings on Linux, can do a little of the first; others sleep. A policy that
-    the user has set stays.
+    With threads that spin, a step takes up to ten times as long beside another busy process. With
+    threads that sleep at once, it takes 1.6 times as long on a quiet machine (docs/performance.md).
+    GNU's OpenMP runtime, which torch uses on Linux, can spin briefly before it sleeps; others sleep
+    at once. A policy that is already set in the environment is kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -56,18 +56,18 @@ def set_waiting_of_threads() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns the exit code."""
+    """Run the program and return its exit code."""
     if arguments is not None:
         sys.argv[1:] = arguments
-    # Hydra would otherwise print and exit by itself, with code 1 and several lines.
+    # Otherwise Hydra prints several lines and exits by itself with code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     set_waiting_of_threads()
     terminal.libraries_may_warn()
     terminal.any_text_may_be_printed()
-    # The store is one for the process and only read from here on; Hydra copies it, deeply, for
-    # every group that --help lists and for every config that it composes.
+    # Hydra deep-copies the store for every group that --help lists and every config that it
+    # composes. The store is only read from here on, so no copy is needed.
     ConfigStore.__deepcopy__ = lambda store, _: store  # type: ignore[attr-defined]
-    # What cannot be logged, on a full disk, shall not bury the line that says so in tracebacks.
+    # On a full disk, tracebacks about log lines would hide the line that says what is wrong.
     logging.raiseExceptions = False
     try:
         sys.argv[1:] = _check_before_start(sys.argv[1:])
@@ -79,12 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(command_line.explained(error, config_directory()))
     except KeyboardInterrupt as error:
         where = f" with hydra.run.dir={error}" if str(error) else ""
-        print(f"Interrupted. The same command goes on{where}", file=sys.stderr)
+        print(f"Interrupted. To resume, repeat the same command{where}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         if _is_input_error(error):
             return _complain(str(error))
-        # A run.log that cannot be opened is a ValueError to Python's logging.
+        # Python's logging raises ValueError if run.log cannot be opened.
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError):
             raise
@@ -101,7 +101,7 @@ def _hydra_main() -> None:
         except Exception as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
-            failures.append(error)  # past Hydra, which would print a line of its own
+            failures.append(error)  # Hydra would print another line if it saw the error
             return None
 
     decorate = hydra.main(
@@ -113,7 +113,7 @@ def _hydra_main() -> None:
 
 
 def job(config: DictConfig) -> float | tuple[float, ...]:
-    """One run inside Hydra: check the config, then import torch and go."""
+    """One run inside Hydra: check the config, import torch, train."""
     settings = _resolved(config)
     config_rules.check(settings)
     terminal.interrupt_ends_at_once("Interrupted before the training began.\n")
@@ -135,15 +135,15 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_before_start(arguments: Sequence[str]) -> list[str]:
-    """Check what can be checked before Hydra makes a directory; the arguments in Hydra's order."""
+    """Check the command line before Hydra creates a directory; return it in Hydra's order."""
     known = command_line.parsed(arguments)
     if known.multirun and sys.flags.optimize:
         raise config_rules.ConfigError(
-            ["python -O leaves out assertions that Hydra needs to read a search; start without -O"]
+            ["python -O removes assertions that Hydra needs to read a search; start without -O"]
         )
     if "${" in os.getcwd():
         raise config_rules.ConfigError(
-            [f"{os.getcwd()}: Hydra would read ${{...}} in the working directory's name; rename it"]
+            [f"{os.getcwd()}: Hydra interprets ${{...}} in the working directory's name; rename it"]
         )
     special = (known.help, known.hydra_help, known.cfg, known.info)
     own_configs = (known.config_name, known.config_dir, known.config_path)
@@ -164,25 +164,25 @@ def _check_run(overrides: Sequence[str]) -> None:
 
     experiment.check_input(settings)
     directory = Path(composed.hydra.run.dir)
-    if directory.is_dir():  # an interrupted run's, as a rule
+    if directory.is_dir():  # usually that of an interrupted run
         experiment.check_directory(settings, directory)
     unused = command_line.only_for_a_search(composed, overrides)
     if unused:
-        print(f"note: this is one run; with -m, {unused} begins a search", file=sys.stderr)
+        print(f"note: this is one run; with -m, {unused} starts a search", file=sys.stderr)
 
 
 def _check_search(overrides: Sequence[str]) -> None:
-    """Check what is the same in all trials."""
+    """Check the values that are the same in all trials."""
     with _every_error_named():
         fixed = command_line.check_overrides(overrides)
         try:
             composed = _compose(fixed, with_hydra=False)
         except (HydraException, OmegaConfBaseException):
-            return  # it may hang on what is searched; Hydra will say
+            return  # it may depend on a searched value; Hydra reports it later
     try:
         config_rules.check(_resolved(composed))
     except config_rules.ConfigError as error:
-        # What else is missing or does not fit may come with what is searched.
+        # Other faults may be repaired by the searched values.
         given = {text.partition("=")[0].lstrip("+") for text in fixed}
         faults = [fault for fault in error.faults if fault.split()[0] in given]
         if faults:
@@ -196,17 +196,17 @@ def _compose(overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
 
 @contextlib.contextmanager
 def _every_error_named() -> Iterator[None]:
-    """Hydra has no words of its own for some: model=null, a number of 5,000 digits."""
+    """Turn errors that Hydra does not handle (model=null, a number of 5,000 digits) into ours."""
     try:
         yield
     except (config_rules.ConfigError, HydraException, OmegaConfBaseException):
         raise
     except Exception as error:
-        raise config_rules.ConfigError([f"no override can be read so: {error}"]) from error
+        raise config_rules.ConfigError([f"an override cannot be read: {error}"]) from error
 
 
 def _is_input_error(error: Exception) -> bool:
-    """Whether one of our modules refused its input, in words meant for the user."""
+    """Whether one of our modules refused its input; its message is meant for the user."""
     return type(error).__module__.startswith("cvae.")
 
 

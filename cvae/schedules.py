@@ -1,15 +1,14 @@
 """KL weight, teacher forcing ratio and learning rates as pure functions of training progress.
 
 Progress is the share of training done, a float in [0, 1]: step ``t`` of ``T`` is ``t / T``. No
-schedule keeps state or counts steps, so a schedule means the same at every batch size and a
-resumed run needs nothing but its progress.
+schedule keeps state or counts steps. So a schedule means the same at every batch size, and a
+resumed run only needs its progress.
 
 Two registries, one for each config group, map the name of a member to its function:
-``KL_WEIGHTS`` (``anneal``) and ``TEACHER_FORCING`` (``teacher_forcing``). The functions trust their
-knobs; ``kl_weight_schedule`` and ``teacher_forcing_schedule`` check them once and bind them. No
-knob has a default here: defaults stand in the config members, once.
-Adding a schedule is one function and one line in its registry; a knob that no schedule had
-before also needs a line in ``KNOBS``.
+``KL_WEIGHTS`` (``anneal``) and ``TEACHER_FORCING`` (``teacher_forcing``). The functions do not
+check their parameters ("knobs"); ``kl_weight_schedule`` and ``teacher_forcing_schedule`` check them
+once and bind them. Default values are in the config members only. A new schedule needs one function
+and one line in its registry; a new knob also needs a line in ``KNOBS``.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ Schedule = Callable[[float], float]
 
 
 class ScheduleError(ValueError):
-    """A schedule that does not exist, a knob out of its range, a progress outside [0, 1]."""
+    """Raised for an unknown schedule, a knob out of range, or a progress outside [0, 1]."""
 
 
 def _checked(progress: float) -> float:
-    """Return ``progress``; outside [0, 1] (or NaN) raise, since clamping would hide a step bug."""
+    """Return ``progress``; raise outside [0, 1] or for NaN, because clamping would hide a bug."""
     if not 0.0 <= progress <= 1.0:
         raise ScheduleError(f"progress is {progress!r}; allowed: a number in [0, 1]")
     return progress
@@ -61,8 +60,8 @@ _SIGMOID_HIGH: Final = _logistic(_SIGMOID_REACH)
 def ramp_sigmoid(x: float) -> float:
     """Return the logistic over [-6, 6], normalised to start at 0 and end at 1.
 
-    Departure from the reference code: there the ramp starts at 0.0025 and ends at 0.9975. We
-    subtract the start and divide by the span, so every ramp shares the same two ends.
+    Difference from the reference code: there the ramp starts at 0.0025 and ends at 0.9975. Here
+    the start is subtracted and the span divided out, so that all ramps have the same two ends.
 
     Source: Fu et al. 2019 (f sigmoid).
     """
@@ -95,7 +94,7 @@ def kl_cyclical(
     ramp_fraction: float,
     kl_weight_max: float,
 ) -> float:
-    """KL weight that climbs from zero to its maximum once in every cycle.
+    """KL weight that rises from zero to its maximum once in each cycle.
 
     With tau in [0, 1) the position inside the cycle, M = ``cycle_count`` and
     R = ``ramp_fraction``::
@@ -103,25 +102,25 @@ def kl_cyclical(
         tau    = M progress - floor(M progress)
         weight = kl_weight_max * (ramp(tau / R) if tau < R else 1)
 
-    Departures from the reference formula, tau = mod(t - 1, ceil(T / M)) / (T / M):
+    Differences from the reference formula, tau = mod(t - 1, ceil(T / M)) / (T / M):
 
-    - It depends on progress, not on the step t. With T no multiple of M the reference makes
+    - It depends on progress, not on the step t. If T is not a multiple of M, the reference makes
       cycles of ceil(T / M) steps but divides by T / M, which leaves the last cycle short (T = 10,
-      M = 4: cycles of 3, 3, 3 and 1 steps, so the run ends on weight zero). Here all cycles are
+      M = 4: cycles of 3, 3, 3 and 1 steps, so the run ends with weight zero). Here all cycles are
       equally long, for every T.
     - At progress 1 the weight is the end of the last cycle (the maximum), not the start of a
-      new one: what is evaluated last was trained at the weight that the run was meant to reach.
+      new one. So the last evaluation sees a model trained at the maximum weight.
     - The ramp is stretched to end at tau = R, so that it reaches the maximum for every R; R = 0
       is a constant weight, R = 1 reaches the maximum only at the end of training.
-    - t / T * M may miss a border between cycles by a rounding error, which would turn the first
-      weight of a cycle from zero into the maximum; within 1e-9 cycles it counts as the border.
+    - Rounding could move t / T * M off a border between cycles, which would change the first
+      weight of a cycle from zero to the maximum. Positions within 1e-9 cycles count as the border.
 
     Args:
         progress: share of training done, in [0, 1].
         ramp: a key of ``RAMPS``.
         cycle_count: number of cycles, in [1, 1000].
-        ramp_fraction: share of a cycle spent climbing, in [0, 1].
-        kl_weight_max: weight after the climb, >= 0.
+        ramp_fraction: share of a cycle in which the weight rises, in [0, 1].
+        kl_weight_max: weight after the rise, >= 0.
 
     Source: Fu et al. 2019 (arXiv 1903.10145), the definition of beta_t.
     """
@@ -143,7 +142,7 @@ def kl_monotonic(
     ramp_fraction: float,
     kl_weight_max: float,
 ) -> float:
-    """KL weight that climbs once and stays: ``kl_cyclical`` with one cycle.
+    """KL weight that rises once and then stays constant: ``kl_cyclical`` with one cycle.
 
     Source: Bowman et al. 2016 (arXiv 1511.06349), KL cost annealing.
     """
@@ -157,7 +156,7 @@ def kl_monotonic(
 
 
 def kl_constant(progress: float, *, kl_weight_max: float) -> float:
-    """KL weight that never changes; 1 is the evidence lower bound itself.
+    """Constant KL weight; at 1 the loss is the negative evidence lower bound.
 
     Source: Higgins et al. 2017 (beta-VAE), where it is called beta.
     """
@@ -168,9 +167,9 @@ def kl_constant(progress: float, *, kl_weight_max: float) -> float:
 def kl_delayed(progress: float, *, start: float, kl_weight_max: float) -> float:
     """KL weight that is zero before progress ``start`` and ``kl_weight_max`` from there on.
 
-    It switches at once on purpose: the report claims that a KL left alone grows so fast that
-    switching its weight on explodes, and this schedule is the test of that claim. ``start`` 0 is
-    a constant weight; with ``start`` 1 only progress 1 itself has the weight.
+    The switch is abrupt on purpose. The report claims that without a weight the KL grows so fast
+    that training explodes when the weight is switched on; this schedule tests the claim. ``start``
+    0 is a constant weight; with ``start`` 1 only progress 1 itself has the weight.
     """
     return kl_weight_max if _checked(progress) >= start else 0.0
 
@@ -182,12 +181,12 @@ def kl_free_bits(
     ramp_fraction: float,
     kl_weight_max: float,
 ) -> float:
-    """KL weight of the free bits loss; climbs once, as ``kl_monotonic``.
+    """KL weight of the free bits loss; rises once, like ``kl_monotonic``.
 
     Free bits change the KL term and not only its weight. The member's other key, ``free_nats``,
-    belongs to the loss: with one group per latent unit u, the term is
-    sum_u max(free_nats, mean of KL_u over the minibatch), so ``free_nats`` is in nats per latent
-    unit, and a model of latent size d holds d * free_nats nats free of charge.
+    belongs to the loss. With one group per latent unit u, the KL term is
+    sum_u max(free_nats, mean of KL_u over the minibatch). So ``free_nats`` is in nats per latent
+    unit, and a model with latent size d can use d * free_nats nats without a penalty.
 
     Source: Kingma et al. 2016 (arXiv 1606.04934), appendix C.8.
     """
@@ -197,11 +196,11 @@ def kl_free_bits(
 
 
 def kl_target_kl(progress: float, *, kl_weight_max: float) -> float:
-    """Weight of the target rate loss weight * abs(KL - target_nats); constant.
+    """Weight of the target rate loss, weight * abs(KL - target_nats); constant.
 
-    The member's other key, ``target_nats`` (nats per word), belongs to the loss. Departure from
-    the source: there the target rises from zero during training; here it stands still, since
-    what it is for here is to keep the KL from falling.
+    The member's other key, ``target_nats`` (nats per word), belongs to the loss. Difference from
+    the source: there the target rises from zero during training. Here it is constant, because its
+    purpose is to keep the KL from falling.
 
     Source: Burgess et al. 2018 (arXiv 1804.03599), its gamma and C.
     """
@@ -213,7 +212,7 @@ def kl_target_kl(progress: float, *, kl_weight_max: float) -> float:
 
 
 def forcing_constant(progress: float, *, ratio: float) -> float:
-    """Teacher forcing ratio that never changes: 1 always feeds the target's character."""
+    """Constant teacher forcing ratio: 1 always feeds the target's character."""
     _checked(progress)
     return ratio
 
@@ -225,10 +224,10 @@ def forcing_linear(
     ratio_end: float,
     end: float,
 ) -> float:
-    """Teacher forcing ratio that falls in a line from progress 0 to ``end`` and stays there.
+    """Teacher forcing ratio that falls linearly from progress 0 to ``end`` and then stays constant.
 
-    The source's max(eps_min, k - c i) by what it means: k is ``ratio_start``, the floor eps_min
-    is ``ratio_end``, and the slope c is the one that reaches the floor at progress ``end``.
+    This is the source's max(eps_min, k - c i) with other parameters: k is ``ratio_start``, the
+    floor eps_min is ``ratio_end``, and the slope c reaches the floor at progress ``end``.
 
     Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4.
     """
@@ -238,12 +237,12 @@ def forcing_linear(
 
 
 def forcing_exponential(progress: float, *, half: float, ratio_min: float) -> float:
-    """Teacher forcing ratio that halves every ``half`` of progress: 1 at progress 0.
+    """Teacher forcing ratio that starts at 1 and halves over every ``half`` of progress.
 
-    The source's k^i by what it means: ``half`` is the progress after which it has halved. A
-    ``half`` above 1 ends training before the first halving.
+    This is the source's k^i with another parameter. With a ``half`` above 1, training ends before
+    the first halving.
 
-    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is ours.
+    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is an addition.
     """
     return max(ratio_min, math.pow(0.5, _checked(progress) / half))
 
@@ -256,13 +255,13 @@ def forcing_inverse_sigmoid(
     The source's k / (k + exp(i / k)) is the logistic 1 / (1 + exp(i / k - log k)): over T steps it
     is 1 / (1 + exp(steepness * (progress - half))) with steepness = T / k and half = k log(k) / T.
     So ``half`` is the progress at which the ratio is one half, and the slope there is
-    -steepness / 4 a unit of progress.
+    -steepness / 4 per unit of progress.
 
-    It is not normalised, as in the source, since that would move ``half``: at progress 0 the
-    ratio is k / (k + 1) = 1 / (1 + exp(-steepness * half)), more than one half; for half
+    As in the source it is not normalised, because that would move ``half``. At progress 0 the
+    ratio is k / (k + 1) = 1 / (1 + exp(-steepness * half)), which is more than one half; for half
     0.5 and steepness 10 it is 0.9933.
 
-    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is ours.
+    Source: Bengio et al. 2015 (arXiv 1506.03099), section 2.4; the floor is an addition.
     """
     return max(ratio_min, _logistic(steepness * (half - _checked(progress))))
 
@@ -318,13 +317,13 @@ TEACHER_FORCING: Final[Mapping[str, Callable[..., float]]] = {
 }
 
 COINS: Final = ("token", "sequence")
-"""Whether teacher forcing tosses its coin for every token or once for a whole sequence."""
+"""Whether teacher forcing draws a coin for each token or once for each sequence."""
 
 KNOBS_USED_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "free_bits": ("free_nats",),
     "target_kl": ("target_nats",),
 }
-"""Keys of an ``anneal`` member that are checked here and act in the loss, not in the weight."""
+"""Keys of an ``anneal`` member that are checked here but used in the loss, not in the weight."""
 
 
 # Ranges of the knobs
@@ -350,7 +349,7 @@ KNOBS: Final[Mapping[str, Range]] = {
 
 
 def knobs_of(registry: Mapping[str, Callable[..., float]], name: str) -> list[str]:
-    """All keys that the config member ``name`` holds beside its name, in order."""
+    """All keys of the config member ``name`` except its name, in order."""
     own = [key for key in inspect.signature(registry[name]).parameters if key != "progress"]
     coin = ("coin",) if registry is TEACHER_FORCING else ()
     return [*own, *KNOBS_USED_ELSEWHERE.get(name, ()), *coin]
@@ -362,10 +361,10 @@ def kl_weight_schedule(name: str, **knobs: object) -> Schedule:
     Args:
         name: a key of ``KL_WEIGHTS``.
         knobs: keys of the config member: all that the function takes. The keys in
-            ``KNOBS_USED_ELSEWHERE`` may come along; they are checked and otherwise ignored.
+            ``KNOBS_USED_ELSEWHERE`` are allowed too; they are checked but not used here.
 
     Raises:
-        ScheduleError: all faults at once, each with the key, the value and what is allowed.
+        ScheduleError: naming all faults, each with the key, the value and what is allowed.
 
     Example:
         >>> weight = kl_weight_schedule(
@@ -383,11 +382,11 @@ def teacher_forcing_schedule(name: str, **knobs: object) -> Schedule:
 
     Args:
         name: a key of ``TEACHER_FORCING``.
-        knobs: keys of the config member: all that the function takes. ``coin`` may come along; it
-            is checked and otherwise ignored, since it says how the ratio is used, not what it is.
+        knobs: keys of the config member: all that the function takes. ``coin`` is allowed too; it
+            is checked but not used here, because it does not change the ratio.
 
     Raises:
-        ScheduleError: all faults at once, each with the key, the value and what is allowed.
+        ScheduleError: naming all faults, each with the key, the value and what is allowed.
 
     Example:
         >>> ratio = teacher_forcing_schedule("linear", ratio_start=1.0, ratio_end=0.5, end=0.5)
@@ -428,7 +427,7 @@ def _bound(
 
 
 def _rising(knobs: Mapping[str, object]) -> list[str]:
-    """Return the fault of a linear ratio that would rise; each knob alone is in range."""
+    """Return the fault of a linear ratio that would rise, although each knob is in its range."""
     start, end = knobs["ratio_start"], knobs["ratio_end"]
     if isinstance(start, int | float) and isinstance(end, int | float) and end > start:
         return [f"ratio_end is {end!r}; allowed: at most ratio_start ({start!r}), a ratio decays"]

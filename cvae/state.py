@@ -1,6 +1,6 @@
-"""The state that a training leaves between epochs: tensors by name, each owner's under its prefix.
+"""The state of a training between epochs: tensors by name, with a prefix for each owner.
 
-A state may come from a file, so its owner checks it before it takes any of it.
+A state may come from a file, so each owner checks it before loading any of it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from cvae.model import misfit
 
 
 class StateError(ValueError):
-    """A state that is none of this training's; the message says what is wrong with it."""
+    """Raised for a state that does not belong to this training; the message says why."""
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix``, by the rest of their names."""
+    """The tensors whose names begin with ``prefix``, keyed by the rest of their names."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -28,14 +28,14 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_tensors(
     prefix: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, finite: bool
 ) -> None:
-    """Refuse the tensors under ``prefix`` if they are not those expected.
+    """Check that the tensors under ``prefix`` match ``expected``.
 
     Args:
-        expected: tensors of the full names, shapes and types that are wanted.
+        expected: tensors with the expected full names, shapes and types.
         finite: whether all values must be finite.
 
     Raises:
-        StateError: for a tensor that is missing, unknown, or none of the expected kind.
+        StateError: if a tensor is missing, unknown, or has another shape or type.
     """
     found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
     fault = misfit(found, expected, infinite=None if finite else prefix)

@@ -1,4 +1,4 @@
-"""How a program ends: its exit code, at most one line about why, and what Ctrl-C does."""
+"""How a program ends: its exit code, at most one line of explanation, and the effect of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _end_at_once(_: int, frame: FrameType | None) -> None:
 
 
 def interrupt_ends_at_once(saying: str) -> None:
-    """Ctrl-C ends the process here and now, until ``interrupt_raises``.
+    """Let Ctrl-C end the process immediately, until ``interrupt_raises`` is called.
 
-    For the time when there is nothing to save, that of the imports first of all: an exception
-    would come out as a traceback of theirs, or get lost in one of their callbacks and ``except:
-    pass``, and the program would go on.
+    Use it while there is nothing to save, above all during imports. There a ``KeyboardInterrupt``
+    would show a traceback of the imported library, or be lost in one of its callbacks or
+    ``except: pass`` blocks, and the program would go on.
     """
     global _last_words
     _last_words = saying.encode()
@@ -34,12 +34,12 @@ def interrupt_ends_at_once(saying: str) -> None:
 
 
 def interrupt_raises() -> None:
-    """Ctrl-C raises ``KeyboardInterrupt`` again."""
+    """Let Ctrl-C raise ``KeyboardInterrupt`` again."""
     _on_interrupt(_end_at_once, signal.default_int_handler)
 
 
 def interrupt_is_late() -> None:
-    """The program has ended: Ctrl-C has no more to say while Python clears up."""
+    """Ignore Ctrl-C after the program has ended, while Python shuts down."""
     _on_interrupt(signal.default_int_handler, signal.SIG_IGN)
     _on_interrupt(_end_at_once, signal.SIG_IGN)
 
@@ -48,34 +48,34 @@ def _on_interrupt(
     former: Callable[..., object],
     handler: Callable[[int, FrameType | None], object] | signal.Handlers,
 ) -> None:
-    """Replace ``former``; who else has taken the signal (nohup, a sweep) keeps it."""
+    """Replace ``former``; a handler that somebody else set (nohup, a sweep) stays."""
     here = threading.current_thread() is threading.main_thread()
     if here and signal.getsignal(signal.SIGINT) is former:
         signal.signal(signal.SIGINT, handler)
 
 
 def libraries_may_warn() -> None:
-    """Let no warning of a library end the program: with ``-W error`` one at an import would."""
+    """Keep ``-W error`` from turning the warnings of libraries, as at import, into errors."""
     if any(option.startswith("error") for option in sys.warnoptions):
         ours = r"(cvae|hydra_plugins\.hydra_cvae_sweeper|__main__)\b"
         warnings.filterwarnings("ignore", module=f"(?!{ours})")
 
 
 def any_text_may_be_printed() -> None:
-    """Let what the terminal's encoding lacks, as a path that is not UTF-8, be escaped."""
+    """Escape characters that the terminal cannot encode, as in a path that is not UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message is one line."""
+    """Raised for input that cannot be used; the message is one line."""
 
 
 def run_directory(text: str) -> Path:
-    """The path that ``text`` is, for argparse; an empty one would be the working directory.
+    """Convert ``text`` to a path, for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: if there is no text.
+        argparse.ArgumentTypeError: if ``text`` is empty, which would mean the working directory.
     """
     if not text:
         raise argparse.ArgumentTypeError("an empty path; name the directory of a run")
@@ -100,15 +100,15 @@ def run_of(program: str, path: Path) -> Path:
 
 
 def visible(text: str) -> str:
-    """``text`` with control characters shown: what a file holds must not move the cursor."""
+    """Escape control characters in ``text``, so that a file's content cannot move the cursor."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def exit_code_of(program: str, work: Callable[[], None]) -> int:
-    """Run ``work``, which prints; return 0, 2 with one line of explanation, or 130.
+    """Run ``work``, which prints; return the exit code.
 
-    A reader that has seen enough (head, less) is no error; neither is an interrupt, which is told
-    by its code alone.
+    It is 0 for success, 2 with one line on stderr for an error, and 130 for an interrupt. A reader
+    that closes the pipe early (head, less) is not an error.
     """
     libraries_may_warn()
     any_text_may_be_printed()
@@ -121,11 +121,11 @@ def exit_code_of(program: str, work: Callable[[], None]) -> int:
         print(f"{program}: {visible(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        # What is still in the buffer goes nowhere, or Python would complain again at exit.
+        # Discard what is still in the buffer, or Python would report the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 0
-        # An OSError without a number (a library that does not load) has no strerror.
+        # An OSError without an errno (a library that cannot be loaded) has no strerror.
         print(f"{program}: cannot write: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

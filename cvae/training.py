@@ -1,8 +1,8 @@
-"""The training loop: batches in, steps out, an epoch at a time.
+"""The training loop, one epoch at a time.
 
-An epoch takes every training word once as a source. All randomness of an epoch comes from one
-generator seeded by (seed, epoch), so that a run resumed between epochs repeats the
-uninterrupted one to the bit.
+An epoch uses every training word once as a source. All random numbers of an epoch come from one
+generator seeded with (seed, epoch), so a run that is resumed between epochs repeats the
+uninterrupted run to the bit.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from cvae.state import StateError, below, check_tensors
 from cvae.upper_level import UpperLevel, UpperLevelSettings
 
 KL_LIMIT_NATS: Final = 1e5
-"""A KL above this many nats per word has exploded: naming a word takes about 30."""
+"""Above this KL in nats per word, training has diverged: naming a word takes about 30."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(UpperLevelSettings):
-    """What a training step consists of, with prior coverage and the phases of two-level models.
+    """Settings of a training step, including prior coverage and the phases of two-level models.
 
     Attributes:
         epochs: passes over the training words.
-        batch_size: pairs a step.
+        batch_size: pairs per step.
         pairs: same or cross, see ``TrainingRows.epoch``.
-        hallucination_share: share of pairs with a made-up stem.
+        hallucination_share: share of pairs with a hallucinated stem.
         character_dropout: probability that a decoder input is hidden.
         forcing_coin: token or sequence.
     """
@@ -52,7 +52,7 @@ class TrainingSettings(UpperLevelSettings):
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """Means over the words of an epoch, in nats per word, and the schedules at its end."""
+    """Means over the words of an epoch, in nats per word, and the schedules' values at its end."""
 
     cross_entropy: float
     kl: float
@@ -63,7 +63,7 @@ class EpochLosses:
 
 
 class Trainer:
-    """Trains one model; its state can be taken out and put back between epochs."""
+    """Trains one model; its state can be saved and restored between epochs."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of training done, in [0, 1]; the schedules' argument."""
+        """Share of training done, in [0, 1]; the argument of the schedules."""
         return self._progress_at(self.step)
 
     def _progress_at(self, step: int) -> float:
@@ -146,7 +146,7 @@ class Trainer:
             word_count += size
             self.loss_curve.add(self.step - 1, reconstruction, kl, size)
         for name, parameter in self.model.named_parameters():
-            # The last step may have been the one too far, and no later loss would show it.
+            # The last step may have broken the weights, and no later loss would show it.
             if not bool(torch.isfinite(parameter).all()):
                 raise Diverged(f"{name} was not finite any more after step {self.step - 1}")
         self.epoch += 1
@@ -162,7 +162,7 @@ class Trainer:
         )
 
     def _train_step(self, batch: PairBatch, generator: torch.Generator) -> tuple[float, float]:
-        """Learn from a batch; its reconstruction and the prior latent's KL, in nats per word."""
+        """Train on one batch; return its reconstruction and the latent's KL, in nats per word."""
         progress, upper = self.progress, self.upper_level
         self.optimizers.set_rates(progress, self.epoch)
         if upper is None:
@@ -182,10 +182,10 @@ class Trainer:
         generator: torch.Generator,
         penalty: Callable[[Tensor], Tensor],
     ) -> tuple[float, float]:
-        """A step of the whole model; its reconstruction and the code's KL, in nats per word.
+        """Take one step of the whole model; return reconstruction and code KL in nats per word.
 
         Args:
-            penalty: what the code's KL costs; (batch, code) nats of each unit -> ().
+            penalty: the KL term of the code; (batch, code) nats per unit -> ().
         """
         source, target = batch.source.to(self.device), batch.target.to(self.device)
         source_tense = batch.source_tense.to(self.device)
@@ -208,7 +208,7 @@ class Trainer:
         return float(reconstruction.detach()), kl
 
     def _minimise(self, loss: Tensor, kl: float) -> None:
-        """A step down the gradient of a loss, unless it or the KL (in nats per word) exploded."""
+        """Take a step on ``loss``, unless the loss or the KL (in nats per word) has exploded."""
         if not math.isfinite(float(loss.detach())):
             raise Diverged(f"the loss became {float(loss.detach())} at step {self.step}")
         if not kl <= KL_LIMIT_NATS:
@@ -221,7 +221,7 @@ class Trainer:
     def _reconstruction(
         self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Mean over the words of their negative log-likelihood, in nats."""
+        """Mean negative log-likelihood of the words, in nats per word."""
         return self.model.reconstruction(
             code,
             tense,
@@ -231,7 +231,7 @@ class Trainer:
         ).mean()
 
     def _kl_penalty(self, units: Tensor) -> Tensor:
-        """What the prior latent's KL costs; (batch, latent) nats of each unit -> ()."""
+        """The KL term of the prior latent; (batch, latent) nats per unit -> ()."""
         return kl_penalty(
             units,
             kl_weight=self.kl_weight(self.progress),
@@ -240,7 +240,7 @@ class Trainer:
         ).mean()
 
     def _coins(self, symbols: Tensor, generator: torch.Generator) -> Tensor | None:
-        """True where the true symbol is fed; None if that is everywhere. (batch, time)."""
+        """True where the true symbol is fed, (batch, time); None if it is always fed."""
         ratio = self.teacher_forcing_ratio(self.progress)
         if ratio >= 1.0:
             return None
@@ -258,10 +258,10 @@ class Trainer:
     # State
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything needed to go on: tensors by name, and plain counters."""
+        """Everything needed to resume: tensors by name, and plain counters."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= self.coverage.partition.state() | self.optimizers.state()
-        # One level has no upper level that says whether it started.
+        # A one-level model has no upper level to provide prior_scaled.
         counters: dict[str, Any] = {"epoch": self.epoch, "step": self.step, "prior_scaled": False}
         counters["loss_curve"] = self.loss_curve.state()
         if self.upper_level is not None:
@@ -269,11 +269,11 @@ class Trainer:
         return {name: value.detach().clone() for name, value in tensors.items()}, counters
 
     def load_state(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
-        """Put back what ``state`` gave.
+        """Restore what ``state`` returned.
 
         Raises:
-            StateError: if it is of another shape, of another moment or not finite; nothing of it
-                is taken then.
+            StateError: if the state has other shapes or counters, or is not finite; nothing is
+                loaded then.
         """
         self._check_state(tensors, counters)
         self.model.load_state_dict(below("model.", tensors))
@@ -302,5 +302,5 @@ class Trainer:
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for every (seed, epoch); distinct for seeds and epochs below 2**31."""
+    """A distinct seed for each (seed, epoch), for seeds and epochs below 2**31."""
     return (seed << 31) + epoch

@@ -1,11 +1,11 @@
-"""The upper level of a two-level model: how the network between z and the code is trained.
+"""The upper level of a two-level model: how the prior network between z and the code is trained.
 
-It learns from codes as they are, and no gradient of its own reaches the encoder: it must not bend
-the codes to its wishes. Its phases, by progress:
+It learns from the encoder's codes, and its losses pass no gradient to the encoder, which would
+otherwise change the codes to make them easier to generate. The phases, by progress:
 
-    prior_start      the latent starts to learn, from the rows' codes, by a bound of its own
-    partition_start  the latent comes to rest: the prior is divided among the rows for good, and
-                     the generator learns from prior draws alone
+    prior_start      the latent starts to learn from the rows' codes, with its own bound
+    partition_start  the latent is frozen: the prior is partitioned among the rows once, and
+                     the generator learns from prior draws only
     coverage_start   the decoder learns from prior draws, and the generator with it
 
 docs/derivation.md, section 8.
@@ -29,22 +29,25 @@ from cvae.schedules import Schedule, share_between
 from cvae.state import StateError
 
 GRID_RATE: Final = 30.0
-"""How much faster than its perceptron the generator's grids learn: few draws reach a point."""
+"""Learning rate of the generator's grids, in multiples of its perceptron's.
+
+It is higher because only few draws reach each grid point.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpperLevelSettings(CoverageSettings):
-    """The phases of a two-level model, beside those of prior coverage.
+    """The phases of a two-level model, in addition to those of prior coverage.
 
     Attributes:
         word_kl_weight: weight of the code's KL.
-        prior_start: progress at which the latent starts to learn, from the codes as they then are;
-            its KL weight runs through its schedule from here.
-        partition_start: progress at which it comes to rest: the prior is divided among the rows
-            for good, and the generator learns from prior draws alone.
-        code_steps: steps that the generator takes alone, between partition_start and
-            coverage_start, after each step of the whole model.
-        code_draws: prior draws in each of them.
+        prior_start: progress at which the latent starts to learn from the codes; its KL weight runs
+            through its schedule from here.
+        partition_start: progress at which the latent is frozen: the prior is partitioned among the
+            rows once, and the generator learns from prior draws only.
+        code_steps: steps of the generator alone, between partition_start and coverage_start, after
+            each step of the whole model.
+        code_draws: prior draws in each of these steps.
     """
 
     word_kl_weight: float
@@ -55,10 +58,10 @@ class UpperLevelSettings(CoverageSettings):
 
 
 class UpperLevel:
-    """What a two-level model adds to a step of training.
+    """The additional losses of a two-level model in a training step.
 
     Attributes:
-        kl_nats: KL of the latent, in nats per row, as last seen; 0 before it learns.
+        kl_nats: the latent's most recent KL, in nats per row; 0 before the latent learns.
     """
 
     def __init__(
@@ -73,8 +76,8 @@ class UpperLevel:
         """Make the upper level.
 
         Args:
-            prior: the model's.
-            partition: to be settled when the latent comes to rest.
+            prior: the model's prior network.
+            partition: the partition that is settled when the latent is frozen.
         """
         self.model = model
         self.prior = prior
@@ -88,20 +91,20 @@ class UpperLevel:
         self._codes_epoch: int | None = None
 
     def latent_progress(self, progress: float) -> float:
-        """Share done of the time in which the latent learns."""
+        """Progress of the phase in which the latent learns, in [0, 1]."""
         first, last = self.settings.prior_start, self.settings.partition_start
         return share_between(progress, first=first, last=last)
 
     def kl_schedule(self, schedule: Schedule) -> Schedule:
-        """A schedule of the KL weight, run through while the latent learns."""
+        """Let a KL weight schedule run while the latent learns."""
         return lambda progress: schedule(self.latent_progress(progress))
 
     def parts(self, peak: float) -> dict[str, Part]:
         """The parts of the prior network, each with a learning rate that starts at ``peak``.
 
-        The inference network's falls linearly to 0 while the latent learns. The generator's is
-        constant until the latent rests, then falls linearly to 0; its grids' is ``GRID_RATE``
-        times as large.
+        The inference network's rate falls linearly to 0 while the latent learns. The generator's
+        rate is constant until the latent is frozen, then falls linearly to 0. The rate of its grids
+        is ``GRID_RATE`` times as large.
         """
 
         def inference(progress: float, epoch: int) -> float:
@@ -121,13 +124,13 @@ class UpperLevel:
         }
 
     def word_penalty(self, units: Tensor) -> Tensor:
-        """What the KL of the batch's codes costs; (batch, code) nats of each unit -> ()."""
+        """The KL term of the batch's codes; (batch, code) nats per unit -> ()."""
         return self.settings.word_kl_weight * units.sum(dim=1).mean()
 
     def prepare(self, progress: float, epoch: int, generator: torch.Generator) -> None:
-        """Before a step of the whole model: start the latent, and bring it to rest, when due.
+        """Call before a step of the whole model: start or freeze the latent when it is due.
 
-        The codes are read in the first step of an epoch, and where a phase starts.
+        The codes are read in the first step of an epoch and at the start of a phase.
         """
         settings = self.settings
         self._started = self._started or progress >= settings.prior_start
@@ -149,13 +152,13 @@ class UpperLevel:
         generator: torch.Generator,
         penalty: Callable[[Tensor], Tensor],
     ) -> Iterator[Tensor]:
-        """After a step of the whole model: what is to be minimised beside it, step by step.
+        """Call after a step of the whole model: yield the additional losses, one for each step.
 
-        Each loss is computed when it is asked for, from the weights as the step before left them.
+        Each loss is computed when it is requested, with the weights after the previous step.
 
         Args:
             rows: (batch,) the batch's rows.
-            penalty: what the latent's KL costs; (batch, latent) nats of each unit -> ().
+            penalty: the KL term of the latent; (batch, latent) nats per unit -> ().
         """
         if not self._started:
             return
@@ -168,7 +171,7 @@ class UpperLevel:
     def _bound(
         self, rows: Tensor, generator: torch.Generator, penalty: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Its own bound, on the batch's codes: -log p(h|z) + KL weight * KL."""
+        """The bound of the batch's codes: -log p(h|z) + KL weight * KL."""
         codes = self._codes[rows.to(self.device)]
         posterior = self.prior.infer_standardised(codes)
         units = kl_per_unit(posterior)
@@ -177,7 +180,7 @@ class UpperLevel:
         return code_nll(predicted, codes).mean() + penalty(units)
 
     def _covered_codes(self, generator: torch.Generator) -> Tensor:
-        """Prior coverage of codes: the generator's error at prior draws, in nats."""
+        """Prior coverage for codes: the generator's error at prior draws, in nats."""
         z, owners = self.partition.draw(self.settings.code_draws, generator)
         return code_nll(self.prior.generate_standardised(z), self._codes[owners]).mean()
 
@@ -191,23 +194,23 @@ class UpperLevel:
     # State
 
     def state(self) -> dict[str, bool]:
-        """Its counters; its tensors are those of the model and of the partition."""
+        """The counters; the tensors belong to the model and the partition."""
         return {"prior_scaled": self._started}
 
     def check_state(self, counters: Mapping[str, Any]) -> None:
-        """Check what ``load_state`` would take.
+        """Check counters before ``load_state``.
 
         Raises:
-            StateError: if it is not what ``state`` gives.
+            StateError: if a counter has another type.
         """
         if not isinstance(counters.get("prior_scaled"), bool):
             raise StateError("prior_scaled is neither true nor false")
 
     def load_state(self, counters: Mapping[str, Any]) -> None:
-        """Put back what ``state`` gave, after the partition has its own again.
+        """Restore what ``state`` returned; the partition must be restored before.
 
         Raises:
-            StateError: as ``check_state`` would.
+            StateError: see ``check_state``.
         """
         self.check_state(counters)
         self._started = bool(counters["prior_scaled"])

@@ -1,4 +1,4 @@
-"""What several test modules need: small networks, and programs as a user starts them."""
+"""Helpers for several test modules: small networks, and programs in a new process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cvae.run_directory import RunDirectory
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 FULL = os.environ.get("CVAE_RELIABILITY") == "full"
-"""Whether tests/reliability takes the counts of docs/reliability.md, which need half an hour."""
+"""Whether tests/reliability runs the counts of docs/reliability.md, which take half an hour."""
 
-# Sizes that differ from each other, so that a mixed-up pair does not fit.
+# All sizes differ, so that swapped sizes cause an error.
 REPORT: dict[str, Any] = {
     "latent_size": 3,
     "condition_size": 2,
@@ -41,7 +41,7 @@ DEFAULT: dict[str, Any] = {
 def python(
     *arguments: str, cwd: Path, timeout: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter in ``cwd`` that knows this checkout and little else."""
+    """Run a new interpreter in ``cwd`` with this checkout and a minimal environment."""
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,

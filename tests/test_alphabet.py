@@ -18,7 +18,7 @@ from cvae.alphabet import (
     encode,
 )
 
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
+PATIENT = settings(deadline=None)  # a slow machine is not a failure
 
 words = st.text(alphabet=LETTERS, max_size=MAX_WORD_LENGTH)
 

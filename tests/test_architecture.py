@@ -1,4 +1,4 @@
-"""The table in docs/architecture.md is true: no module imports one that stands below it."""
+"""The table in docs/architecture.md is correct: no module imports one below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def table() -> dict[str, str]:
-    """Module to the last column of its row, in the table's order; programs share a row."""
+    """The last column of each module's row, in the table's order; programs share a row."""
     text = (REPOSITORY / "docs" / "architecture.md").read_text()
     rows: dict[str, str] = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""What a training batch holds: whole epochs, kept endings, consistent stems, random order."""
+"""Training batches: complete epochs, kept endings, consistent stems, random order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cvae.batches import (
 )
 from cvae.data import Paradigm
 
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
+PATIENT = settings(deadline=None)  # a slow machine is not a failure
 
 VOWELS = set("aeiou")
 
@@ -42,7 +42,7 @@ ROWS = (
     paradigm("vote votes voting voted"),
     paradigm("go goes going went", regular=False),
 )
-# The letters that hallucination may touch: what all four forms share, less its last two.
+# The letters that hallucination may replace: the common prefix without its last two letters.
 FREE = ("aband", "ca", "", "embarra", "", "v", "")
 
 
@@ -213,7 +213,7 @@ def test_every_consonant_and_every_vowel_is_drawn() -> None:
     ("share", "low", "high"), [(0.0, 0.0, 0.0), (0.4, 0.3, 0.4), (1.0, 0.8, 1.0)]
 )
 def test_the_share_of_pairs_that_are_made_up(share: float, low: float, high: float) -> None:
-    # Eighteen free letters: a chosen pair keeps all of them only if its own rate was tiny.
+    # With eighteen free letters, a chosen pair keeps all of them only at a tiny replacement rate.
     rows = TrainingRows(
         [paradigm(" ".join("b" * 20 + ending for ending in ("", "s", "ing", "ed")))] * 250
     )
@@ -225,7 +225,7 @@ def test_the_share_of_pairs_that_are_made_up(share: float, low: float, high: flo
 
 
 def test_no_made_up_word_is_a_form_of_an_irregular_verb() -> None:
-    """ "call" made into "fall" would teach "falled"."""
+    """Turning "call" into "fall" would teach "falled"."""
     rows = TrainingRows(
         (
             paradigm("call calls calling called"),

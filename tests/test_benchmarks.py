@@ -1,4 +1,4 @@
-"""Every benchmark runs at toy size and writes what it says; no times are asserted."""
+"""Every benchmark runs at toy size and writes its results; no times are asserted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def toy(name: str, directory: Path, *arguments: str) -> tuple[dict[str, Any], str]:
-    """Run one benchmark as its command line says; its result and what it printed."""
+    """Run one benchmark from its command line; return its result and output."""
     path = directory / f"{name}.json"
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--toy", "--json", str(path)]
     finished = subprocess.run(
@@ -136,14 +136,14 @@ def test_throughput(tmp_path: Path) -> None:
 
 
 def test_useful_flops_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The closed form against torch's own counter of a step without padding, loss aside."""
+    """Compare the closed form with torch's counter, for a step without padding and loss."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from cvae import recurrence
     from cvae.model import build_model
 
-    # The counter does not know oneDNN's product.
+    # The counter does not count oneDNN's product.
     monkeypatch.setattr(recurrence, "_LINEAR", None)
     throughput = importlib.import_module("throughput")
     hidden, latent, condition, letters, words = 24, 6, 4, 5, 7
@@ -156,7 +156,7 @@ def test_useful_flops_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatc
     )
     symbols = torch.randint(26, (words, letters + 1))
     lengths, tense = torch.full((words,), letters + 1), torch.zeros(words, dtype=torch.long)
-    # The counter knows the product that makes its result, but not the one that adds to it.
+    # The counter counts mm, but not addmm_, which adds to an existing tensor.
     adding = {torch.ops.aten.addmm_: lambda _, left, right, **__: 2 * left[0] * left[1] * right[1]}
     counter = FlopCounterMode(display=False, custom_mapping=adding)
     with counter, torch.no_grad():

@@ -15,7 +15,7 @@ from cvae.run import _check_before_start, config_directory
 
 
 def refusal(*arguments: str) -> str:
-    """What the program would say, without starting it."""
+    """The program's error message, without starting it."""
     with pytest.raises((ConfigError, HydraException, OmegaConfBaseException)) as caught:
         _check_before_start(arguments)
     if isinstance(caught.value, ConfigError):
@@ -26,10 +26,10 @@ def refusal(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("anneal cyclical", "'anneal' is no override; write GROUP=MEMBER or KEY=VALUE, without"),
-        ("anneal = cyclical", "'anneal' is no override; write GROUP=MEMBER or KEY=VALUE, without"),
+        ("anneal cyclical", "'anneal' is not an override; write GROUP=MEMBER or KEY=VALUE"),
+        ("anneal = cyclical", "'anneal' is not an override; write GROUP=MEMBER or KEY=VALUE"),
         ("--anneal=cyclical", "--anneal=cyclical: there is no such option; write anneal=cyclical"),
-        ("-M sweep=anneal", "-M: there is no such option; --help and --hydra-help list what"),
+        ("-M sweep=anneal", "-M: there is no such option; --help and --hydra-help list the"),
         ("--cfg", "argument --cfg/-c: expected one argument; --help and --hydra-help list"),
         ("--cfg jobs", "argument --cfg/-c: invalid choice: 'jobs' (choose from"),
         ("anneal=", "anneal=: there is no such member; allowed: constant, cyclical, delayed"),
@@ -44,7 +44,7 @@ def refusal(*arguments: str) -> str:
         ("seed=1,2", "seed=1,2: one run takes one value; -m runs each of them, as a study of"),
         ("seed=choice(1,2)", "seed=choice(1,2): one run takes one value; -m searches it, as a"),
         ("seed=interval(1,2)", "seed=interval(1,2): one run takes one value; -m searches it"),
-        ("seed=[1", "seed: the value '[1' cannot be read; a text with more than letters"),
+        ("seed=[1", "seed: the value '[1' cannot be read; text with special characters"),
         ("-m seed=1,2 model.latent_size=-1", "model.latent_size is -1; allowed: a whole number in"),
         ("hydra.sweeper.n_trials=x", "hydra.sweeper.n_trials=x: Value 'x' of type 'str' could not"),
     ],
@@ -68,12 +68,12 @@ def test_the_quoting_that_is_proposed_is_read_as_the_value(value: str) -> None:
 
 
 @pytest.mark.parametrize("override", ["seed=\r", "se\x85ed=(", "\x1b="])
-def test_what_cannot_be_printed_stays_on_its_line(override: str) -> None:
+def test_unprintable_characters_are_escaped(override: str) -> None:
     text = refusal(override)
-    assert text == f"{override!r} cannot be read: it holds signs that cannot be printed"
+    assert text == f"{override!r} cannot be read: it contains unprintable characters"
 
 
-def test_options_may_stand_anywhere() -> None:
+def test_options_may_be_anywhere() -> None:
     given = ["seed=1,2", "-m", "debug=smoke", "--config-dir", "there", "threads=1"]
     known = parsed(given)
     assert known.multirun and known.config_dir == "there"
@@ -92,21 +92,21 @@ def test_options_may_stand_anywhere() -> None:
         (["experiment=best", "seed=1"], None),
         (["experiment=report", "hydra.run.dir=there"], None),
         (["-m", "sweep=anneal"], None),
-        # Not wrong: the rest comes with what is searched.
+        # These are valid: the searched values supply the rest.
         (["-m", "data=files", "data.train_path=a.txt,b.txt"], None),
         (["-m", "anneal=delayed,cyclical", "anneal.start=0.2"], None),
         (["sweep=anneal", "--cfg", "job"], None),
     ],
 )
-def test_a_single_run_says_what_only_a_search_looks_at(
+def test_a_single_run_names_an_option_that_only_affects_a_search(
     arguments: list[str], named: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _check_before_start(arguments)
-    noted = f"note: this is one run; with -m, {named} begins a search\n" if named else ""
+    noted = f"note: this is one run; with -m, {named} starts a search\n" if named else ""
     assert capsys.readouterr() == ("", noted)
 
 
-def test_a_launcher_without_its_package_names_what_installs_it() -> None:
+def test_a_launcher_without_its_package_names_the_extra() -> None:
     error = HydraException(
         "In 'hydra/config': Could not find 'hydra/launcher/submitit_slurm'\n\n"
         "Available options in 'hydra/launcher':\n\tbasic\n\tcvae\nConfig search path:\n\t..."

@@ -75,7 +75,9 @@ def test_the_variety_stands_beside_the_score_that_it_replaces(
     fabricate_run(tmp_path / "0", {"objective": "pareto", "objective.generation": "variety"})
     assert compare.main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^ *# +trial +objective +bleu4 +gauss +variety", out, re.MULTILINE)
+    assert re.search(
+        r"^ *# +trial +objective +obj_bleu4 +obj_gauss +obj_variety", out, re.MULTILINE
+    )
     fabricate_run(
         tmp_path / "1", {"objective": "pareto", "objective.generation": "variety"}, objective=[1, 1]
     )
@@ -85,7 +87,7 @@ def test_the_variety_stands_beside_the_score_that_it_replaces(
     )
 
 
-def test_without_a_complete_run_there_are_still_the_reasons(
+def test_without_a_complete_run_the_reasons_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fabricate_run(tmp_path / "0", status="failed", reason="ValueError: no\x1b[31m data\nat all")
@@ -176,7 +178,7 @@ def test_help_is_quick_and_torch_is_never_imported(sweep: Path, tmp_path: Path) 
     assert _python("-c", code, cwd=tmp_path).returncode == 0
 
 
-def test_a_reader_that_leaves_early_is_no_error(sweep: Path, tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(sweep: Path, tmp_path: Path) -> None:
     root = str(Path(compare.__file__).parents[1])
     ran = subprocess.run(
         ["bash", "-c", f"set -o pipefail; '{sys.executable}' -m cvae.compare '{sweep}' | head -1"],

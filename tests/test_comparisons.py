@@ -61,7 +61,7 @@ def test_all_options_run_once_and_the_best_again_with_other_seeds(
     def run(command: list[str], **_: object) -> None:
         given = dict(part.partition("=")[::2] for part in command[3:])
         started.append(given["hydra.run.dir"].strip("'"))
-        # The largest weight is best, but for constant, where it diverges.
+        # The largest weight is best, except with constant, where it diverges.
         weight = float(given["anneal.kl_weight_max"])
         diverges = weight == 0.4 and given["anneal"] == "constant"
         status = "diverged" if diverges else "complete"

@@ -113,7 +113,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override: str, words: str) 
     assert len(caught.value.faults) == 1
 
 
-def test_all_faults_come_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         check(compose("model.latent_size=0", "seed=-1", "training.epochs=0"))
     assert sorted(fault.split()[0] for fault in caught.value.faults) == [
@@ -123,13 +123,13 @@ def test_all_faults_come_at_once() -> None:
     ]
 
 
-def test_the_faults_survive_the_way_from_another_process() -> None:
+def test_the_faults_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(ConfigError(["seed is -1", "data is missing"])))
     assert error.faults == ["seed is -1", "data is missing"]
     assert str(error) == "seed is -1\ndata is missing"
 
 
-def test_values_that_do_not_fit_each_other() -> None:
+def test_inconsistent_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="less than model.hidden_size"):
         check(compose("model=report", "model.condition_size=256"))
     with pytest.raises(ConfigError, match="are both 0"):
@@ -159,7 +159,7 @@ CLAIMS = [name for name in members("experiment") if name.startswith("claim_")]
 
 
 def trials_of(study: str, group: str = "experiment") -> list[dict[str, str]]:
-    """The overrides of every trial of a grid study, by key."""
+    """The overrides of each trial of a grid study, by key."""
     settings = sweeper_config(f"{group}={study}")
     assert str(settings["sampler"]["_target_"]).endswith("GridSampler")
 
@@ -233,7 +233,7 @@ def test_the_claims_about_rates_compare_the_reports_rates() -> None:
     ],
 )
 def test_how_long_the_trials_of_a_study_are(overrides: list[str], epochs: int, every: int) -> None:
-    """Trials are full or short; debug=smoke shortens them, and so may the command line."""
+    """A study's trials are full or short, debug=smoke makes them shorter; the command line wins."""
     settings = sweeper_config(*overrides, resolve=True)
     params = [f"{key}={value}" for key, value in settings["params"].items()]
     space = make_space(read_overrides([*params, *overrides], None), {})

@@ -43,7 +43,7 @@ def expected(model: ConditionalVAE, word: str, source: int, target: int) -> str:
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed on stderr: one line; nothing was printed on stdout."""
+    """The one line on stderr; checks that nothing is on stdout."""
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("cvae.convert: ") and err.endswith("\n") and err.count("\n") == 1
@@ -139,7 +139,7 @@ def test_a_word_that_cannot_be_used_is_named_as_in_a_data_file(
     assert message == f"cvae.convert: {caught.value}\n"
 
 
-def test_capitals_are_read_and_it_is_said(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_capitals_are_accepted_with_a_note(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert.main([run, "walk", "abandon", "--to", "past", "-v"]) == 0
     wanted = capsys.readouterr().out
     assert convert.main([run, "WALK", "Abandon", "--to", "past", "-v"]) == 0
@@ -217,7 +217,7 @@ def test_there_is_a_line_for_every_word_of_a_long_list(
         (b"\n\n", "no words"),
         (b"\xff\n", "standard input:1: not UTF-8: byte 0xff at position 1"),
         ("walk\nsend\n".encode("utf-16-le"), "standard input looks like UTF-16 without a byte"),
-        (b"PK\x03\x04", "standard input is a workbook"),
+        (b"PK\x03\x04", "standard input is a spreadsheet"),
     ],
 )
 def test_unusable_standard_input_is_one_line(
@@ -232,7 +232,7 @@ def test_unusable_standard_input_is_one_line(
     assert part in one_line(capsys)
 
 
-def test_a_terminal_is_not_waited_for(
+def test_a_terminal_as_standard_input_is_refused(
     run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Terminal(io.StringIO):
@@ -255,9 +255,11 @@ def test_a_forgotten_run_directory_is_named(
 # --- The tense of a word -----------------------------------------------------------------------
 
 
-def test_endings_decide_where_the_model_has_no_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endings_decide_if_the_model_finds_all_tenses_equally_likely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Indifferent:
-        """Finds every word equally likely under every tense."""
+        """A model for which every word is equally likely in every tense."""
 
         def encode(self, *_: object) -> object:
             return type("Code", (), {"mean": None})
@@ -310,7 +312,7 @@ def test_help_and_wrong_words_do_not_wait_for_torch(run: str) -> None:
     subprocess.run([sys.executable, "-c", program, run], check=True, capture_output=True)
 
 
-def test_a_reader_that_leaves_ends_it_cleanly(run: str, tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_ends_it_cleanly(run: str, tmp_path: Path) -> None:
     words = tmp_path / "words"
     words.write_text("walk\n" * 3000)
     with words.open() as source, subprocess.Popen(
@@ -342,7 +344,7 @@ def test_an_interrupt_ends_it_cleanly(run: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", program, run],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        # As from a terminal: a shell starts what it runs in the background deaf to SIGINT.
+        # As in a terminal; a shell starts background processes with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None

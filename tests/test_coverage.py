@@ -1,4 +1,4 @@
-"""Who owns a point of the prior, and what the decoder is taught there."""
+"""Owners of the prior's points, and what the decoder learns there."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_the_owner_is_the_row_with_the_largest_biased_density(biased: bool) -> N
     if biased:
         partition.bias = torch.linspace(-2.0, 2.0, 7, dtype=torch.float64)
     owners = partition.owners(z, balance=False)
-    # All rows with the same variances, their mean.
+    # All rows have the same variances, their mean.
     logvar = torch.exp(posterior.logvar).mean(dim=0).log().expand(7, 3)
     alike = Gaussian(posterior.mean, logvar)
-    # Biases count in a unit in which a part is about one wide.
+    # Biases are in a unit in which a cell is about one wide.
     spread = float((posterior.mean.var(dim=0, unbiased=False) / torch.exp(logvar[0])).sum())
     unit = spread / (3 * 7 ** (2 / 3))
     for point, owner in zip(z, owners.tolist(), strict=True):
         density = distribution(alike).log_prob(point) / unit + partition.bias
         assert owner == int(density.argmax())
-    assert len(set(owners.tolist())) > 3  # the case would be empty if one row owned everything
+    assert len(set(owners.tolist())) > 3  # the test would be trivial if one row owned everything
 
 
 def test_owners_without_balancing_leave_the_biases_alone() -> None:
@@ -71,7 +71,7 @@ def test_owners_without_balancing_leave_the_biases_alone() -> None:
     assert torch.equal(partition.bias, before)
 
 
-# Four rows close together and one far out: unbalanced, the parts are far from equal.
+# Four rows close together and one far out: without balancing, the cells are very unequal.
 UNEQUAL = Gaussian(
     torch.tensor([[1.5, 0.0], [0.2, 0.0], [-0.2, 0.0], [0.0, 0.2], [0.0, -0.2]]).double(),
     torch.full((5, 2), -2.0).double(),
@@ -99,8 +99,8 @@ def test_settling_gives_every_row_the_same_share_at_once() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-def test_the_size_of_the_posteriors_changes_no_part(scale: float) -> None:
-    """Nor how fast they settle: posteriors narrow, or wide, in the same places."""
+def test_the_scale_of_the_posteriors_does_not_change_the_cells(scale: float) -> None:
+    """Nor does it change how fast the partition settles."""
     posterior = Gaussian(UNEQUAL.mean, UNEQUAL.logvar + 2.0 * math.log(scale))
     partition, other = partition_of(posterior), partition_of(UNEQUAL)
     z = draws(500, 2)
@@ -142,7 +142,7 @@ def test_a_partition_comes_back_to_the_bit(settled: bool) -> None:
     first, second = (PriorPartition(5, 2, CPU) for _ in range(2))
     first.update(posterior)
     first.draw(100, generator)
-    second.settle(Gaussian(-posterior.mean, posterior.logvar), generator)  # is to be forgotten
+    second.settle(Gaussian(-posterior.mean, posterior.logvar), generator)  # must be replaced
     if settled:
         first.settle(posterior, generator)
     state = first.state()
@@ -170,7 +170,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_state_that_does_not_fit_is_refused_and_nothing_of_it_taken(fault: str) -> None:
+def test_a_state_that_does_not_match_is_refused_and_not_loaded(fault: str) -> None:
     change, message = FAULTS[fault]
     posterior = Gaussian(UNEQUAL.mean.float(), UNEQUAL.logvar.float())
     settled = PriorPartition(5, 2, CPU)
@@ -221,7 +221,7 @@ def test_the_partition_follows_the_rows_from_the_epoch_in_which_coverage_starts(
         assert torch.equal(coverage.partition._linear, expected._linear)
 
 
-def test_a_settled_partition_follows_no_more() -> None:
+def test_a_settled_partition_does_not_change() -> None:
     model = tiny("one level")
     coverage = PriorCoverage(model, ROWS, SETTINGS, CPU)
     posterior = row_posteriors(model, ROWS, CPU)
@@ -240,8 +240,8 @@ def test_coverage_starts_at_its_progress_and_only_with_draws() -> None:
         assert [coverage.started(progress) for progress in (0.49, 0.5, 1.0)] == expected
 
 
-def test_no_draw_is_kept_for_another_epoch() -> None:
-    """A resumed run has none."""
+def test_no_draw_is_kept_for_the_next_epoch() -> None:
+    """A resumed run has no kept draws, so an uninterrupted one must not either."""
     coverage = PriorCoverage(tiny("one level"), ROWS, SETTINGS, CPU)
     dealt = []
     for _ in range(2):
@@ -262,7 +262,7 @@ def test_coverage_teaches_the_owners_words_in_the_drawn_tenses(kind: str) -> Non
     partition = trainer.coverage.partition
     bias = partition.bias.clone()
     dealt = [trainer.coverage.deal(generator) for _ in range(8)]
-    # One level balances here; in two levels the partition was balanced when it was made.
+    # A one-level model balances here; in a two-level model the partition is settled.
     assert torch.equal(partition.bias, bias) == (kind == "two levels")
     partition.bias.copy_(bias)
     tenses = torch.cat([tense for _, tense, _ in dealt])

@@ -1,4 +1,4 @@
-"""Reading verbs: the shipped sets and users' files, good, untidy and broken."""
+"""Reading verbs: the shipped sets, and users' files, whether valid, untidy or damaged."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_another_table_can_be_read(tmp_path: Path) -> None:
     assert dataset.train == (CUT,)
     assert dataset.dev[0].forms[3] == ("dived", "dove")
     assert len(load_table("common", path).dev) == 0
-    # The report's conversions stand even where the table lacks their verbs.
+    # The report's conversions are kept even if the table lacks their verbs.
     assert [pair.accepted for pair in dataset.report_pairs] == [
         (target,) for _, _, target, _ in REPORT_CONVERSIONS
     ]
@@ -133,7 +133,7 @@ def test_a_damaged_table_names_every_bad_row(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_and_a_strange_table_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no verb set 'huge': the shipped ones are common and"):
+    with pytest.raises(DataError, match="no verb set 'huge'; allowed: common, large"):
         load_table("huge")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="the columns must be simple_present,"):
         load_table("common", write(tmp_path / "t.csv", TRAIN))
@@ -218,7 +218,7 @@ HEADERS = (
     '"lemma","third","ing","past"',
 )
 CAPITALS = "capitals are read in lower case"
-BLANKS = "blanks of another kind are read as blanks"
+BLANKS = "Unicode spaces are read as spaces"
 COMMAS = "words are separated by commas or semicolons"
 WIDE = "F: looks like UTF-16 without a byte order mark; save it as UTF-8"
 
@@ -236,18 +236,18 @@ WIDE = "F: looks like UTF-16 without a byte order mark; save it as UTF-8"
         (TRAIN.replace(" ", ","), f"{COMMAS} (line 1 and 2 more)"),
         (TRAIN.replace(" ", " ; "), f"{COMMAS} (line 1 and 2 more)"),
         (TRAIN.replace(" ", ", ").replace("ed\n", "ed,\n"), COMMAS),
-        (TRAIN.replace("began\n", "began\n\n \n"), "empty lines are left out (line 3 and 1 more)"),
+        (TRAIN.replace("began\n", "began\n\n \n"), "empty lines are skipped (line 3 and 1 more)"),
         (TRAIN.replace("begin ", "Begin "), f"{CAPITALS} (line 2)"),
         (TRAIN.upper(), f"{CAPITALS} (line 1 and 2 more)"),
-        *((f"{header}\n{TRAIN}", "line 1 is a header and is left out") for header in HEADERS),
+        *((f"{header}\n{TRAIN}", "line 1 is a header and is skipped") for header in HEADERS),
         (
             ("Present;Third;Progressive;Past\n" + TRAIN.title().replace(" ", ";")).encode("utf-16"),
-            f"it is in UTF-16; line 1 is a header and is left out; {CAPITALS} (line 2 and 2 more); "
+            f"it is in UTF-16; line 1 is a header and is skipped; {CAPITALS} (line 2 and 2 more); "
             f"{COMMAS} (line 2 and 2 more)",
         ),
     ],
 )  # fmt: skip
-def test_what_can_be_read_in_one_way_is_read_and_one_warning_says_how(
+def test_unambiguous_input_is_accepted_with_one_warning(
     tmp_path: Path, content: str | bytes, said: str
 ) -> None:
     tidy = load_files(write(tmp_path / "tidy.txt", TRAIN))
@@ -269,7 +269,7 @@ def test_a_test_file_is_read_the_same_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["input inputs inputting input", "base bases basing based"])
-def test_a_verb_is_no_header(tmp_path: Path, verb: str) -> None:
+def test_a_verb_is_not_mistaken_for_a_header(tmp_path: Path, verb: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (found,) = load_files(write(tmp_path / "train.txt", verb)).train
@@ -283,12 +283,12 @@ def test_a_verb_is_no_header(tmp_path: Path, verb: str) -> None:
         (TRAIN.encode("utf-16-be"), WIDE),
         (TRAIN.encode("utf-16")[:-1], "F: begins as UTF-16, but is damaged at byte "),
         (b"\xff\xfe\0\xd8\n\0", "F: begins as UTF-16, but is damaged at byte "),
-        (TRAIN.encode() + b"\0", "F: is no text: line 4 holds a NUL character; save it as"),
-        (b"PK\x03\x04\x14\0", "F: is a workbook or another zip archive; export it as text"),
+        (TRAIN.encode() + b"\0", "F: is not a text file: line 4 contains a NUL character; save it"),
+        (b"PK\x03\x04\x14\0", "F: is a spreadsheet or another zip archive; export it as text"),
         (b"\x1f\x8b\x08\0", "F: is compressed (gzip); decompress it first"),
         (b"%PDF-1.7\n%\xe2\xe3", "F: is a PDF; export it as text"),
-        ("base,third,ing,past\n", "F: holds no words"),
-        ("\u00a0\n\u00a0\n", "F: holds no words"),
+        ("base,third,ing,past\n", "F: contains no words"),
+        ("\u00a0\n\u00a0\n", "F: contains no words"),
         ("walk walks\nwalking walked\n", "F:1: expected four words, found 2"),
         ("walk,,walking,walked\n", "F:1: an empty word"),
         ("walk,walks,walking\n", "F:1: expected four words, found 3"),
@@ -297,7 +297,7 @@ def test_a_verb_is_no_header(tmp_path: Path, verb: str) -> None:
         ("walk walks walking walked\rtalk talks talking talked\n", "F:1: expected four words, f"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_one_line_with_what_it_is(
+def test_unreadable_content_gives_one_line_that_identifies_it(
     tmp_path: Path, content: str | bytes, says: str
 ) -> None:
     problem = problems_of(write(tmp_path / "train.txt", content))[0]
@@ -352,7 +352,7 @@ def test_the_longest_word_is_accepted(tmp_path: Path) -> None:
     assert load_files(path).train[0].preferred[3] == "d" * MAX_WORD_LENGTH
 
 
-def test_bad_rows_of_both_files_come_in_one_error(tmp_path: Path) -> None:
+def test_bad_rows_of_both_files_are_in_one_error(tmp_path: Path) -> None:
     train = write(tmp_path / "train.txt", "one\n")
     test = write(tmp_path / "test.txt", "a b\na\n")
     with pytest.raises(DataError) as caught:
@@ -466,7 +466,7 @@ def test_any_bytes_load_or_raise_a_data_error(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("problems", [["a.txt: cannot be read"], ["a:1: short", "a:2: long"]])
-def test_the_problems_survive_the_way_from_another_process(problems: list[str]) -> None:
+def test_the_problems_survive_pickling(problems: list[str]) -> None:
     error = pickle.loads(pickle.dumps(DataError(problems)))
     assert error.problems == tuple(problems)
     assert str(error) == str(DataError(problems))

@@ -1,4 +1,4 @@
-"""What the documents tell the reader works: each command, option, file, key and link."""
+"""Every command, option, file, key and link in the documents works."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WRITTEN = [
 MODULES = {path.stem for path in REPOSITORY.glob("cvae/*.py")}
 FILES_OF_A_RUN = {"config.yaml", "losses.csv", "metrics.csv", "model.json", "run.log"}
 
-# These come with extras.
+# Plugins that are installed by extras.
 PLUGIN_OF_LAUNCHER = {
     "joblib": "hydra_joblib_launcher",
     "submitit_slurm": "hydra_submitit_launcher",
@@ -42,7 +42,7 @@ PLUGIN_OF_LAUNCHER = {
 
 
 def shell_lines(path: Path) -> Iterator[str]:
-    """What stands as code in a document, behind ``#`` in a config, in a docstring."""
+    """The code in a document, in the comments of a config, or in a docstring."""
     text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))
     if path.suffix == ".md":
         yield from re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
@@ -50,21 +50,21 @@ def shell_lines(path: Path) -> Iterator[str]:
             yield from block.splitlines()
         yield from re.findall(r"`(python -m [^`\n]+)`", text)
     elif path.suffix == ".yaml":
-        # Prose goes on in brackets or behind a comma.
+        # Prose may follow in brackets or after a comma.
         yield from re.findall(r"^#.*?(python -m [^,(\n]+)", text, re.MULTILINE)
     else:
         yield from re.findall(r'^(?:"""``)?((?:.* \| )?python -m [^`\n]+)', text, re.MULTILINE)
 
 
 def commands(path: Path) -> Iterator[list[str]]:
-    """The words of each command, those of a loop or a pipe one by one."""
+    """The words of each command; the commands in a loop or a pipe are separate."""
     for line in shell_lines(path):
         lexer = shlex.shlex(line.replace("$seed", "0"), posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         try:
             words = list(lexer)
         except ValueError:
-            continue  # a picture or a formula, with one quotation mark
+            continue  # a diagram or a formula with a single quotation mark
         command: list[str] = []
         for word in [*words, ";"]:
             if not set(word) <= set("();<>|&"):
@@ -78,7 +78,7 @@ def commands(path: Path) -> Iterator[list[str]]:
 
 
 def typed(*program: str) -> list[Any]:
-    """What follows ``program`` wherever it is started, once each, as parameters of a test."""
+    """The distinct arguments with which ``program`` is started, as parameters of a test."""
     count = len(program)
     found = {
         tuple(words[count:]): None
@@ -90,7 +90,7 @@ def typed(*program: str) -> list[Any]:
 
 
 def first_of_search(override: Override) -> str:
-    """The override with the first of the values that it searches."""
+    """The override with the first of its searched values."""
     if not override.is_sweep_override():
         return str(override.input_line)
     if isinstance(value := override.value(), IntervalSweep):
@@ -108,7 +108,7 @@ def test_commands_are_found_in_every_kind_of_document() -> None:
     (loop,) = [words for words in found["docs/scores.md"] if "threads=1" in words]
     assert loop[:3] == run and loop[-1] == "hydra.run.dir=multirun/scores_best_large/seed_0"
     (ray,) = [words for words in found["docs/scale-out.md"] if "hydra/launcher=ray" in words]
-    assert ray[-1] == "hydra.sweeper.n_jobs=2"  # behind a line that goes on
+    assert ray[-1] == "hydra.sweeper.n_jobs=2"  # after a continuation line
     assert ["pytest", "-m", "slow"] in found["CONTRIBUTING.md"]
 
 
@@ -149,7 +149,7 @@ def test_every_other_command_is_understood(module: str, words: tuple[str, ...]) 
     try:
         parser.parse_intermixed_args(words) if module == "convert" else parser.parse_args(words)
     except SystemExit:
-        # The usage in a docstring's title, and the name alone in a sentence.
+        # The usage in a docstring's title, or the name alone in a sentence.
         assert words == ()
 
 
@@ -184,7 +184,7 @@ def test_every_selection_of_the_reliability_table_selects_tests() -> None:
 
 
 def is_in_code(dotted: str) -> bool:
-    """Whether ``module.name`` or ``module.name.attribute`` is something in a module of ours."""
+    """Whether ``module.name`` or ``module.name.attribute`` exists in the package."""
     module, *names = dotted.split(".")
     if module not in MODULES:
         return False

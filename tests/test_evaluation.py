@@ -1,4 +1,4 @@
-"""What evaluation does in another order, to be fast, equals doing it word by word."""
+"""Evaluation reorders work for speed; its results equal those computed word by word."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def model(request: pytest.FixtureRequest) -> ConditionalVAE:
     network = build_model(request.param, **SIZES[request.param])
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.mul_(2.5)  # untrained weights say the same of everything
+            parameter.mul_(2.5)  # untrained weights give the same output for every input
     return network.eval()
 
 
-def test_the_seen_verbs_are_training_verbs_and_no_report_pairs() -> None:
+def test_the_seen_verbs_are_training_verbs_without_the_report_pairs() -> None:
     full = load_table("common")
     split = evaluation.seen_split(full)
     trained = {word for row in full.train for word in row.preferred}
@@ -50,7 +50,7 @@ def test_the_seen_verbs_are_training_verbs_and_no_report_pairs() -> None:
     assert split == evaluation.seen_split(full)
 
 
-def test_without_dev_verbs_the_seen_ones_stand_in_and_are_named() -> None:
+def test_without_dev_verbs_the_seen_ones_replace_them_and_are_named() -> None:
     full = load_table("common")
     without = Dataset(**{**vars(full), "dev": ()})
     assert evaluation.dev_split(full).name == "dev"
@@ -61,7 +61,7 @@ def test_without_dev_verbs_the_seen_ones_stand_in_and_are_named() -> None:
 def test_the_exact_match_of_the_training_verbs_counts_every_verb_and_pair(
     model: ConditionalVAE, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A converter that regularises every past: what it gets wrong is known beforehand."""
+    """A converter that makes every past regular, so its errors are known."""
 
     def regularised(
         _: object, pairs: list[tuple[str, int, int]], device: torch.device
@@ -88,7 +88,7 @@ def test_the_exact_match_of_the_training_verbs_counts_every_verb_and_pair(
     assert table["train_pairs_regular"] == 12 * rows[True]
     assert table["train_pairs_irregular"] == 12 * rows[False]
     for kind, regular in (("regular", True), ("irregular", False)):
-        # Three of the twelve pairs of a verb end in the past.
+        # Three of the twelve pairs of a verb have the past as target.
         wanted = 0.75 + 0.25 * right[regular] / rows[regular]
         assert table[f"train_exact_match_{kind}"] == pytest.approx(wanted)
     everything = 0.75 + 0.25 * sum(right.values()) / sum(rows.values())
@@ -101,7 +101,7 @@ def observations(model: ConditionalVAE, dataset: Dataset) -> evaluation.Observat
 
 @torch.no_grad()
 def greedy_by_nn_lstm(model: ConditionalVAE, code: Tensor, tense: Tensor) -> list[str]:
-    """Greedy decoding as nn.LSTM does it, every word to the longest length."""
+    """Greedy decoding with nn.LSTM, each word up to the maximum length."""
     decoder = model.decoder
     condition = decoder.tense_embedding(tense)
     if isinstance(decoder, ReportDecoder):
@@ -197,7 +197,7 @@ def test_samples_of_the_posteriors_are_drawn_in_the_words_order(
     assert torch.equal(samples, posterior.sample(generator))
 
 
-def test_symbols_behind_a_words_end_are_its_end(model: ConditionalVAE) -> None:
+def test_symbols_after_a_words_end_are_its_end(model: ConditionalVAE) -> None:
     z = evaluation.prior_bank(model.latent_size, 200, seed=5)
     with torch.no_grad():
         symbols = model.greedy(model.code_of_latent(z), torch.arange(4).repeat(50))

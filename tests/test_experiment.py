@@ -1,4 +1,4 @@
-"""One run end to end at toy size: its files, its numbers, and that it can be killed and go on."""
+"""One run end to end at toy size: its files, its numbers, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_numbers(words: list[str], tmp_path: Path) 
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Simulates a kill: no code catches it."""
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
@@ -251,7 +251,7 @@ def test_the_generation_changes_what_is_kept_and_not_what_is_trained(
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_pruned_run_says_so(
+def test_a_pruned_run_has_the_status_pruned(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports: list[tuple[float, int]] = []
@@ -365,7 +365,7 @@ def test_a_run_on_cuda_learns_what_it_learns_on_the_cpu(
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2)
 
 
-def test_a_saved_model_says_the_same_again(words: list[str], tmp_path: Path) -> None:
+def test_a_saved_model_gives_the_same_outputs(words: list[str], tmp_path: Path) -> None:
     experiment.run(compose(*words), tmp_path / "run", [])
     model = RunDirectory(tmp_path / "run").load_model()
     conversions = pd.read_csv(tmp_path / "run" / "conversions.csv", keep_default_na=False)
@@ -378,7 +378,7 @@ def test_a_saved_model_says_the_same_again(words: list[str], tmp_path: Path) -> 
     assert predicted == list(conversions["prediction"])
 
 
-def test_too_large_a_run_says_what_to_make_smaller(
+def test_a_run_that_is_too_large_names_the_settings_to_reduce(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "train_epoch", lambda _: torch.empty(10**15))
@@ -386,7 +386,7 @@ def test_too_large_a_run_says_what_to_make_smaller(
         experiment.run(compose(*words), tmp_path / "run", [])
 
 
-def test_other_errors_of_torch_stay_what_they_are(
+def test_other_errors_of_torch_are_not_changed(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "train_epoch", lambda _: torch.empty(2) @ torch.empty(3))

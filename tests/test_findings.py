@@ -1,4 +1,4 @@
-"""docs/findings.md and docs/scores.md come from the runs, and each criterion says what it says."""
+"""docs/findings.md and docs/scores.md are filled from runs; each criterion decides correctly."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
     assert "- the report's networks: **yes**" in claim and "- default: **no**" in claim
     picture = documents / "figures" / "claim_equal_rates.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
-    # What there are no runs of stays, and it is said.
+    # Tables without runs are not changed, and this is reported.
     committed = block(REPOSITORY / "docs" / "findings.md", "claim_cycles")
     assert block(documents / "findings.md", "claim_cycles") == committed
     said = capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_the_ladder_compares_with_the_default_on_as_many_threads(
     found = block(documents / "ladder.md", "ladder").splitlines()
     rows = [line for line in found[2:] if line.startswith("|")]
     assert [row.split(" | ")[0] for row in rows] == ["| report_tuned", "| default"]
-    # On four threads the default was not run: that seed's time says nothing.
+    # The default was not run on four threads, so that seed's time cannot be compared.
     assert rows[0].endswith("| 0.750 | 1 (0.500 to 1.500) |") and "of 679" in rows[0]
     assert rows[1].endswith("| 0.750 | 1 |")
     assert (documents / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
@@ -152,21 +152,21 @@ def test_the_documents_hold_every_claim_and_its_command(findings: ModuleType) ->
         block(REPOSITORY / "docs" / "findings.md", name)
 
 
-def test_no_runs_is_one_line(
+def test_without_runs_there_is_one_line(
     findings: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert findings.main([str(tmp_path / "none")]) == 2
     assert "no such directory" in capsys.readouterr().err
 
 
-def test_a_study_of_which_nothing_is_left_still_has_its_table_and_figure(
+def test_a_study_without_complete_runs_still_has_a_table_and_a_figure(
     findings: ModuleType, documents: Path, tmp_path: Path
 ) -> None:
     for number, anneal in enumerate(("constant", "monotonic")):
         given = {"base": "report", "anneal": anneal, "seed": 0}
         run(tmp_path / "multirun", "claim_constant_kl", number, given, status="diverged")
     for curve in tmp_path.rglob("metrics.csv"):
-        curve.unlink()  # they diverged before the first evaluation
+        curve.unlink()  # the runs diverged before their first evaluation
     assert findings.main([str(tmp_path / "multirun"), "--documents", str(documents)]) == 0
     claim = block(documents / "findings.md", "claim_constant_kl")
     assert "| constant | 1 diverged | - |" in claim and "**yes** (1 of 1 diverged" in claim
@@ -181,7 +181,7 @@ def frame(**columns: Any) -> pd.DataFrame:
     ("status", "kl", "holds"),
     [("diverged", None, True), ("complete", 250.0, True), ("complete", 0.01, False)],
 )
-def test_a_constant_weight_blows_up(
+def test_the_criterion_of_a_constant_weight(
     findings: ModuleType, status: str, kl: float | None, holds: bool
 ) -> None:
     runs = frame(anneal=["constant", "monotonic"], status=[status, "complete"], kl=[kl, 5.0],
@@ -191,7 +191,7 @@ def test_a_constant_weight_blows_up(
     assert findings.constant_kl(runs[1:], frame())[0] is None
 
 
-def test_switching_on_explodes(findings: ModuleType) -> None:
+def test_the_criterion_of_switching_on(findings: ModuleType) -> None:
     curves = frame(run=["a", "b", "b"], kl=[1.0, 50.0, 70.0])
     for status, holds in (("diverged", True), ("complete", False)):
         runs = frame(**{"run": ["a", "b"], "anneal.start": [0.5, 1.0], "status": [status] * 2,
@@ -208,10 +208,10 @@ def test_switching_on_explodes(findings: ModuleType) -> None:
         ([0.0, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5], False),  # BLEU never drops
     ],
 )
-def test_cycles_are_told_by_the_falling_weight(
+def test_cycles_are_separated_where_the_weight_falls(
     findings: ModuleType, bleu: list[float], holds: bool
 ) -> None:
-    # The first evaluation comes before the latent of a two-level model learns.
+    # The first evaluation is before the latent of a two-level model learns.
     curves = frame(run=["z"] * 2 + ["a"] * 7, bleu4=[0.0, 0.0, *bleu],
                    kl_weight=[0.5, 1.0, 0.0, 0.5, 1.0, 0.5, 1.0, 0.5, 1.0])  # fmt: skip
     runs = frame(**{"run": ["z", "a"], "anneal.cycle_count": [1, 3]})
@@ -230,7 +230,7 @@ def test_training_is_more_than_copying(findings: ModuleType) -> None:
         assert findings.step_lr(runs, frame())[0] is holds
 
 
-def test_teacher_forcing_needs_its_middle_way(findings: ModuleType) -> None:
+def test_the_criterion_of_teacher_forcing(findings: ModuleType) -> None:
     names = ["constant", "constant", "linear", "exponential"]
     for slow, holds in ((0.8, True), (0.95, False)):
         runs = frame(
@@ -240,7 +240,7 @@ def test_teacher_forcing_needs_its_middle_way(findings: ModuleType) -> None:
         assert findings.teacher_forcing(runs, frame())[0] is holds
 
 
-def test_baselines_have_the_numbers_of_a_model() -> None:
+def test_baselines_have_the_metrics_of_a_model() -> None:
     dataset = load_table("common")
     copied = baseline_conversions("copy the source", dataset)
     rules = baseline_conversions("rules", dataset)

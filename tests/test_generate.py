@@ -1,4 +1,4 @@
-"""Tests of cvae.generate: draws that a seed repeats, three formats, one line for wrong input."""
+"""Tests of cvae.generate: reproducible draws, three formats, one line for wrong input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed on stderr: one line; nothing was printed on stdout."""
+    """The one line on stderr; checks that nothing is on stdout."""
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("cvae.generate: ") and err.count("\n") == 1
@@ -61,7 +61,7 @@ def test_a_paradigm_is_one_draw_under_four_tenses(name: str) -> None:
     assert len(set(found)) > 1
 
 
-def test_a_seed_repeats_its_draws_and_more_of_them_go_on() -> None:
+def test_a_seed_repeats_its_draws_and_a_larger_count_continues_them() -> None:
     model = tiny("default")
     many = list(paradigms(model, 1100, seed=0))
     assert len(many) == 1100
@@ -108,7 +108,9 @@ def test_csv_and_json_hold_the_same(run: str, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "json"])
-def test_lines_come_as_they_are_made(run: str, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_lines_are_printed_as_they_are_generated(
+    run: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
     out = io.BytesIO()
     before: list[int] = []
 
@@ -121,7 +123,7 @@ def test_lines_come_as_they_are_made(run: str, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8"))
     assert generate.main([run, "-n", "2000", "--format", form]) == 0
     assert out.getvalue().count(b"w") == 2001
-    # The text waits for the first batch alone, which sets the widths.
+    # The text format waits for the first batch only, which sets the column widths.
     waits = 512 if form == "text" else 0
     assert all(seen >= number for number, seen in enumerate(before) if number > waits)
     assert not any(before[:waits])
@@ -165,7 +167,7 @@ def test_help_does_not_wait_for_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-def test_a_reader_that_leaves_ends_it_cleanly(run: str) -> None:
+def test_a_reader_that_closes_the_pipe_ends_it_cleanly(run: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "cvae.generate", run, "-n", "100000", "--format", "csv"],
         stdout=subprocess.PIPE,

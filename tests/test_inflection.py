@@ -45,7 +45,7 @@ def test_regular_verbs_inflect_as_english_spells_them(
     forms = (lemma, third_person, progressive, past)
     assert inflect(lemma) == forms
     assert is_regular(forms)
-    # The inverse direction, from every form to every form.
+    # Also in the other directions, from each form to each form.
     for source_tense, source in enumerate(forms):
         for target_tense, target in enumerate(forms):
             if lemma not in ("quiz", "veto"):  # quizz- and veto- have two likely lemmas
@@ -70,15 +70,15 @@ def test_regular_verbs_inflect_as_english_spells_them(
         (("stop", "stops", "stopping", "walked"), False),
     ],
 )
-def test_regular_means_regular_endings_whatever_the_spelling_chooses(
+def test_optional_spellings_count_as_regular(
     forms: tuple[str, str, str, str], regular: bool
 ) -> None:
     assert is_regular(forms) is regular
 
 
-def test_irregular_forms_are_beyond_the_rules() -> None:
+def test_irregular_forms_do_not_follow_the_rules() -> None:
     assert inflect("begin") == ("begin", "begins", "beginning", "beginned")
-    # A past without -ed is taken for a lemma.
+    # A past without -ed is treated as a lemma.
     assert lemma_of("sent", 3) == "sent"
     assert convert("sent", 3, 1) == "sents"
 
@@ -109,7 +109,7 @@ def test_rules_convert_unseen_regular_verbs_in_every_direction() -> None:
 
 @given(words)
 @settings(max_examples=300, deadline=None)
-def test_whatever_the_letters_rules_answer_with_regular_forms(lemma: str) -> None:
+def test_the_rules_give_regular_forms_for_any_letters(lemma: str) -> None:
     forms = inflect(lemma)
     assert forms[0] == lemma
     assert is_regular(forms)

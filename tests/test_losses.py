@@ -1,4 +1,4 @@
-"""The terms of the loss against samples, brute force and cases done by hand."""
+"""The terms of the loss, compared with samples, brute force and hand-computed values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.distributions import Independent, Normal
 from cvae.losses import code_nll, kl_penalty, kl_per_unit
 from cvae.model import Gaussian
 
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
+PATIENT = settings(deadline=None)  # a slow machine is not a failure
 
 # KL
 
@@ -61,7 +61,7 @@ def test_the_plain_penalty_is_each_words_own_weighted_kl() -> None:
 def test_free_bits_raise_each_unit_to_its_allowance_after_the_batch_mean() -> None:
     penalty = kl_penalty(UNITS, kl_weight=0.5, free_nats=1.0)
     torch.testing.assert_close(penalty, torch.full((2,), 0.5 * (1.0 + 4.0)))
-    # Averaging comes first: unit 0 of word 1 (0.3) is above 0.25, the batch's mean is not.
+    # The mean is taken first: unit 0 of word 1 (0.3) is above 0.25, but the batch mean is not.
     penalty = kl_penalty(UNITS, kl_weight=1.0, free_nats=0.25)
     torch.testing.assert_close(penalty, torch.full((2,), 0.25 + 4.0))
 

@@ -40,7 +40,7 @@ every_model = pytest.mark.parametrize("kind", list(TINY))
 
 
 def tiny(kind: str, seed: int = 0) -> ConditionalVAE:
-    """A small model with weights large enough that its answers differ from word to word."""
+    """A small model with weights large enough that its outputs differ between words."""
     torch.manual_seed(seed)
     name, sizes = TINY[kind]
     model = build_model(name, **sizes)
@@ -114,7 +114,7 @@ def test_the_reports_parameters_have_the_reports_shapes() -> None:
 
 
 def lstm_step(lstm: nn.LSTM, fed: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM, written out; all tensors (size,)."""
+    """One step of an LSTM, written by hand; all tensors (size,)."""
     gates = lstm.weight_ih_l0 @ fed + lstm.bias_ih_l0 + lstm.weight_hh_l0 @ hidden + lstm.bias_hh_l0
     into, keep, new, show = gates.chunk(4)
     cell = torch.sigmoid(keep) * cell + torch.sigmoid(into) * torch.tanh(new)
@@ -122,7 +122,7 @@ def lstm_step(lstm: nn.LSTM, fed: Tensor, hidden: Tensor, cell: Tensor) -> tuple
 
 
 def encode_by_hand(encoder: ReportEncoder, word: str, tense: int) -> Gaussian:
-    """The report's encoder, one word, as its description says it."""
+    """The report's encoder for one word, written from its description."""
     condition = encoder.tense_embedding.weight[tense]
     hidden = cell = torch.cat([torch.zeros(12 - 3), condition])
     for symbol in encode(word):  # SOS, letters, EOS
@@ -135,7 +135,7 @@ def encode_by_hand(encoder: ReportEncoder, word: str, tense: int) -> Gaussian:
 def decode_by_hand(
     decoder: ReportDecoder, z: Tensor, tense: int, true: list[int], forced: list[bool]
 ) -> Tensor:
-    """The report's decoder, one word; logits (len(true), 28)."""
+    """The report's decoder for one word; logits (len(true), 28)."""
     condition = decoder.tense_embedding.weight[tense]
     linear = decoder.latent_to_hidden
     hidden = linear.weight @ torch.cat([z, condition]) + linear.bias
@@ -197,7 +197,9 @@ def test_the_two_kinds_of_feedback_differ() -> None:
 
 @every_model
 @pytest.mark.parametrize("forcing", ["all", "some"])
-def test_neither_padding_nor_company_changes_a_loss(kind: str, forcing: str) -> None:
+def test_neither_padding_nor_other_words_in_the_batch_change_a_loss(
+    kind: str, forcing: str
+) -> None:
     model, order = tiny(kind), torch.tensor([3, 1, 4, 0, 2])
     code, forced = codes(model), coins(symbols().shape) if forcing == "some" else None
     together = model.reconstruction(code, TENSES, symbols(), forced=forced)
@@ -219,7 +221,7 @@ def test_neither_padding_nor_company_changes_a_loss(kind: str, forcing: str) -> 
 
 
 @every_model
-def test_neither_padding_nor_company_changes_a_posterior(kind: str) -> None:
+def test_neither_padding_nor_other_words_in_the_batch_change_a_posterior(kind: str) -> None:
     model = tiny(kind)
     together = model.encode(symbols(), lengths(), TENSES)
     wider = model.encode(functional.pad(symbols(), (0, 4), value=PAD), lengths(), TENSES)
@@ -263,7 +265,7 @@ def test_greedy_is_the_rollout_of_the_most_likely_symbols(kind: str) -> None:
     code, steps = codes(model), 8
     said = torch.zeros(len(WORDS), 0, dtype=torch.long)
     for _ in range(steps):
-        # What the decoder says next, given that it said the same so far: the argmax is the
+        # The most likely next symbol after the same symbols so far: the argmax is the
         # smallest of the 28 losses of the word so far with one more symbol.
         free = torch.zeros(len(WORDS), said.shape[1] + 1, dtype=torch.bool)
         grown = [
@@ -279,8 +281,8 @@ def test_greedy_is_the_rollout_of_the_most_likely_symbols(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TINY if kind != "report, output fed back"])
-def test_free_running_is_the_pass_over_what_greedy_says(kind: str) -> None:
-    # Not for the report's feedback, which is no symbol: see the loop written by hand.
+def test_free_running_equals_the_pass_over_the_greedy_output(kind: str) -> None:
+    # Not with the report's feedback, which is not a symbol; the hand-written loop tests it.
     model = tiny(kind)
     code = codes(model)
     said = model.greedy(code, TENSES, symbols().shape[1])
@@ -297,7 +299,7 @@ def test_free_running_is_the_pass_over_what_greedy_says(kind: str) -> None:
 
 
 @every_model
-def test_all_coins_for_the_truth_is_the_fused_pass(kind: str) -> None:
+def test_forcing_every_symbol_equals_the_fused_pass(kind: str) -> None:
     model = tiny(kind)
     code = codes(model)
     forced = torch.ones_like(symbols(), dtype=torch.bool)
@@ -313,7 +315,7 @@ def test_the_coin_of_a_position_decides_that_positions_input(kind: str) -> None:
     code = codes(model)
     fused = model.reconstruction(code, TENSES, symbols())
     first = torch.ones_like(symbols(), dtype=torch.bool)
-    first[:, 0] = False  # the first input is SOS, whatever the coin says
+    first[:, 0] = False  # the first input is always SOS
     torch.testing.assert_close(model.reconstruction(code, TENSES, symbols(), forced=first), fused)
     second = ~first
     second[:, 2:] = True
@@ -336,7 +338,7 @@ def test_a_hidden_character_is_not_seen_and_the_start_never_hidden(kind: str) ->
         model.reconstruction(code, TENSES, first_symbol, dropped=hidden[:, :1]),
         model.reconstruction(code, TENSES, first_symbol),
     )
-    # With every letter hidden, two words of the same length differ only in what is asked for.
+    # With every letter hidden, two words of the same length differ in their targets only.
     logits = model.decoder(
         code, TENSES, torch.tensor([[SOS, *[PAD] * 9]]).expand(len(WORDS), 10), None
     )
@@ -368,7 +370,7 @@ def test_greedy_stops_when_all_have_ended_and_at_the_longest_length(kind: str) -
 
 
 @every_model
-def test_company_never_changes_what_greedy_says(kind: str) -> None:
+def test_other_words_in_the_batch_do_not_change_greedy_decoding(kind: str) -> None:
     model = tiny(kind)
     code = codes(model, 40)
     tenses = torch.arange(40) % 4
@@ -439,7 +441,7 @@ def test_the_levels_of_a_model() -> None:
     latent = two.infer_latent(posterior)
     assert latent.mean.shape == latent.logvar.shape == (len(WORDS), 2)
     other = two.infer_latent(Gaussian(posterior.mean, posterior.logvar + 1.0))
-    assert torch.equal(latent.mean, other.mean)  # by way of the code's mean
+    assert torch.equal(latent.mean, other.mean)  # computed from the code's mean
 
 
 def test_the_prior_network_keeps_the_units_of_its_codes() -> None:
@@ -453,7 +455,7 @@ def test_the_prior_network_keeps_the_units_of_its_codes() -> None:
     standard = prior.standardise(rows)
     torch.testing.assert_close(standard.mean(dim=0), torch.zeros(5), atol=1e-4, rtol=0)
     torch.testing.assert_close(standard.square().mean(), torch.tensor(1.0))
-    # A unit counts by its spread in units of the spread of its posterior.
+    # A unit is scaled by the spread of its posterior.
     spread = standard.std(dim=0)
     expected = rows.std(dim=0) / torch.exp(0.5 * logvar[0])
     torch.testing.assert_close(spread / spread[0], expected / expected[0])
@@ -462,7 +464,7 @@ def test_the_prior_network_keeps_the_units_of_its_codes() -> None:
     torch.testing.assert_close(prior.infer(rows).mean, prior.infer_standardised(standard).mean)
 
 
-def test_codes_that_never_move_do_not_divide_by_zero() -> None:
+def test_constant_codes_do_not_divide_by_zero() -> None:
     prior = prior_of(tiny("default, two levels"))
     still = torch.full((10, 5), 7.0)
     prior.fit_scale(Gaussian(still, torch.zeros(10, 5)))
@@ -504,7 +506,7 @@ def test_every_unit_lies_in_a_plane_with_a_grid(latent_size: int, planes: list[l
 
 def test_a_grid_is_read_at_the_share_of_the_prior_below_z() -> None:
     prior = prior_of(tiny("default, two levels"))
-    grid = prior.grids[1]  # 4 points a side, at shares 0, 1/3, 2/3 and 1
+    grid = prior.grids[1]  # 4 points along a side, at shares 0, 1/3, 2/3 and 1
     quantile = torch.distributions.Normal(0.0, 1.0).icdf
     third = quantile(torch.tensor(1 / 3))
     z = torch.stack([third, -third]).unsqueeze(0)  # the first unit runs along a row
@@ -527,7 +529,7 @@ def test_the_grids_are_saved_with_the_weights() -> None:
 
 
 def whole_loss(model: ConditionalVAE, forced: Tensor | None) -> Tensor:
-    """Every term of training at once, its noise fixed."""
+    """The sum of all training losses with fixed noise."""
     noise = torch.Generator().manual_seed(3)
     posterior = model.encode(symbols(), lengths(), TENSES)
     target_tense = (TENSES + 1) % 4

@@ -24,7 +24,7 @@ from cvae.optimizers import (
 from cvae.schedules import learning_rate_factor
 from cvae.state import StateError
 
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
+PATIENT = settings(deadline=None)  # a slow machine is not a failure
 
 SGD = OptimizerSettings(
     algorithm="sgd",
@@ -49,7 +49,7 @@ def parameter(*values: float) -> nn.Parameter:
 
 
 def make(settings: OptimizerSettings = SGD) -> tuple[Optimizers, nn.Parameter, nn.Parameter]:
-    """Two parts, of which the second halves its rate over the training."""
+    """Two parts; the second one halves its rate over the training."""
     near, far = parameter(1.0, 2.0), parameter(3.0)
     parts = {
         "near": Part([near], settings.decoder_rate),
@@ -111,9 +111,9 @@ def test_each_part_goes_down_the_gradient_at_its_own_rate() -> None:
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_a_part_that_the_loss_does_not_depend_on_stands_still(name: str) -> None:
+def test_a_part_that_the_loss_does_not_depend_on_is_not_changed(name: str) -> None:
     optimizers, near, far = make(ALGORITHMS[name])
-    step(optimizers, near.sum() + far.sum())  # both have a gradient, which must not come again
+    step(optimizers, near.sum() + far.sum())  # both have a gradient, which must not be used again
     before = near.clone(), far.clone()
     step(optimizers, far.sum())
     assert torch.equal(near, before[0]) and not torch.equal(far, before[1])
@@ -143,13 +143,13 @@ def test_a_rate_that_has_exploded_is_named(rate: float) -> None:
         optimizers.set_rates(0.5, 3)
 
 
-def test_a_rate_that_is_no_float_any_more_is_infinite() -> None:
+def test_a_rate_that_overflows_is_infinite() -> None:
     chosen = dataclasses.replace(SGD, encoder_step_epochs=1, encoder_step_gamma=1e300)
     assert chosen.encoder_rate(0.5, 2) == math.inf
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(value: float) -> None:
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(value: float) -> None:
     optimizers, near, far = make(dataclasses.replace(SGD, gradient_clip=1.0))
     with pytest.raises(Diverged, match=rf"the gradient's norm became {value} at step 7"):
         step(optimizers, near.sum() + value * far.sum(), number=7)
@@ -161,8 +161,8 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(value
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 @pytest.mark.parametrize("learnt", [0, 1, 2])
-def test_a_state_put_back_goes_on_to_the_bit(name: str, learnt: int) -> None:
-    """After no step, after one of the first part alone, and after one of both."""
+def test_a_restored_state_continues_to_the_bit(name: str, learnt: int) -> None:
+    """After no step, after a step of the first part, and after a step of both parts."""
 
     def steps(optimizers: Optimizers, near: nn.Parameter, far: nn.Parameter, last: int) -> None:
         if last >= 1:
@@ -209,7 +209,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_state_that_does_not_fit_is_refused_and_nothing_of_it_taken(fault: str) -> None:
+def test_a_state_that_does_not_match_is_refused_and_not_loaded(fault: str) -> None:
     change, message = FAULTS[fault]
     trained, near, far = make(ALGORITHMS["adam"])
     step(trained, near.sum() + far.sum())
@@ -220,8 +220,8 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_of_it_taken(fault: str
     assert optimizers.state() == {}
 
 
-def test_a_state_may_hold_what_is_not_finite_and_what_others_own() -> None:
-    """Adam's squares may overflow where the weights do not."""
+def test_a_state_may_have_infinite_values_and_tensors_of_other_owners() -> None:
+    """Adam's squared gradients may overflow although the weights are finite."""
     trained, near, _ = make(ALGORITHMS["adam"])
     step(trained, near.sum())
     state = {**trained.state(), "model.other": torch.zeros(5)}

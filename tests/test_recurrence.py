@@ -1,4 +1,4 @@
-"""Steps by the table equal nn.LSTM's: values, gradients, and every word that is decoded."""
+"""The table-based LSTM steps equal nn.LSTM: values, gradients and decoded words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH, TIME, HIDDEN, EMBEDDING, CONDITION = 5, 7, 12, 6, 4
 
 
 class Parts(nn.Module):
-    """What the functions take, in doubles."""
+    """Arguments of the functions, in double precision."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ def test_outputs_and_all_gradients_are_those_of_nn_lstm(case: str) -> None:
 def test_a_single_words_table_has_only_its_own_symbols() -> None:
     parts = Parts(batch=1)
     gates, rows = parts.gates_of_inputs()
-    assert len(gates.table) == len(parts.inputs.unique()) + 1  # the last row is the biases'
+    assert len(gates.table) == len(parts.inputs.unique()) + 1  # the last row has the biases
     torch.testing.assert_close(gates.table[rows], parts.gates().table[parts.inputs])
     torch.testing.assert_close(gates.table[-1], parts.gates().table[-1])
 
@@ -175,7 +175,7 @@ def test_without_gradients_the_outputs_are_the_same_bits(case: str) -> None:
     assert torch.equal(alone, fast(parts))
 
 
-def test_the_coins_of_the_caller_stay_as_they_are() -> None:
+def test_the_callers_coins_are_not_changed() -> None:
     parts = Parts(embedding=HIDDEN, conditioned=False)
     forced = torch.zeros(BATCH, 1, dtype=torch.bool)
     gates = parts.gates()
@@ -185,8 +185,8 @@ def test_the_coins_of_the_caller_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("output", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_greedy_says_the_words_of_a_loop_over_nn_lstm(seed: int, output: bool) -> None:
-    """With more words than decode side by side, which end at many different steps."""
+def test_greedy_decodes_the_words_of_a_loop_over_nn_lstm(seed: int, output: bool) -> None:
+    """With more words than one decoding chunk, which end at many different steps."""
     count, steps = 1300, 9
     torch.manual_seed(seed)
     width = HIDDEN if output else EMBEDDING
@@ -195,7 +195,7 @@ def test_greedy_says_the_words_of_a_loop_over_nn_lstm(seed: int, output: bool) -
     out = nn.Linear(HIDDEN, OUTPUT_COUNT)
     with torch.no_grad():
         for parameter in (lstm.weight_hh_l0, lstm.weight_ih_l0, out.weight):
-            parameter.mul_(4.0)  # lively enough to say different words
+            parameter.mul_(4.0)  # large enough for different words
         out.bias[EOS] += 1.0
         state = (2.0 * torch.randn(count, HIDDEN), 2.0 * torch.randn(count, HIDDEN))
         hidden, cell = state[0].unsqueeze(0), state[1].unsqueeze(0)

@@ -50,7 +50,7 @@ def test_page_holds_every_trial_and_plotly_once(frame: pd.DataFrame) -> None:
     assert data["front"] == results.pareto(frame).index.tolist()
     assert data["importance"][0]["parameter"] == results.importance(frame)["parameter"][0]
     assert len(data["curves"]["runs"]) == results.curves(frame)["run"].nunique()
-    # Nothing but these two scripts may run, and nothing may be fetched.
+    # Only these two scripts may run, and nothing may be fetched.
     policy = re.search(r'Security-Policy" content="([^"]*)"', page)
     assert policy is not None
     for script in (plotly, behaviour):
@@ -173,7 +173,7 @@ def test_a_pair_as_objective_is_explained_by_bleu(tmp_path: Path) -> None:
     assert data["pair"] == list(results.PARETO)
 
 
-def test_refuses_what_is_no_table_of_runs(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_refuses_a_frame_that_is_not_a_table_of_runs(frame: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="needs a table from cvae.results.load"):
         report_page.render(pd.DataFrame({"a": [1]}))
     with pytest.raises(ResultsError, match="the table has no runs"):

@@ -1,4 +1,4 @@
-"""The program as a user starts it."""
+"""The program in a new process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_smoke_run_prints_what_the_report_prints(tmp_path: Path) -> None:
     assert (directory / ".hydra" / "overrides.yaml").exists()
 
 
-def test_bad_data_is_one_message(tmp_path: Path) -> None:
+def test_bad_data_gives_one_message(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("walk walks walking walked\nrun runs running\n")
     finished = run("data=files", f"data.train_path={tmp_path}/train.txt", cwd=tmp_path)
     assert finished.returncode == 2
@@ -58,7 +58,7 @@ def test_every_program_works_in_a_directory_of_any_name(
     place = tmp_path / os.fsdecode(name)
     place.mkdir()
     (place / "train.txt").write_text("Walk,walks,walking,walked\ntalk talks talking talked\n" * 2)
-    # The path is relative to where the command is typed, and not to the run's directory.
+    # The path is relative to the working directory, not to the run's directory.
     words = (*TOY, "data.train_path=train.txt", "hydra.job.chdir=true", "hydra.run.dir=run")
     finished = run(*words, cwd=place, timeout=300)
     assert finished.returncode == 0, finished.stderr
@@ -128,7 +128,7 @@ HEAVY = (
         ("anneal=cyclic", 2, "did you mean cyclical?"),
     ],
 )
-def test_an_answer_before_any_work_waits_for_no_heavy_import(
+def test_help_and_errors_do_not_wait_for_slow_imports(
     argument: str, code: int, said: str, tmp_path: Path
 ) -> None:
     program = (
@@ -148,7 +148,7 @@ def test_an_answer_before_any_work_waits_for_no_heavy_import(
 
 
 def test_help_is_hydras_own_text(tmp_path: Path) -> None:
-    """The program lets Hydra share what it would copy; without that the text is the same."""
+    """The program avoids copies in Hydra; the help text is the same without this."""
     plain = (
         "import hydra, sys\n"
         "from cvae.run import config_directory\n"
@@ -173,7 +173,9 @@ def test_the_default_run_keeps_the_readmes_promise(tmp_path: Path) -> None:
     assert metrics["gaussian_draws"] == 1000
 
 
-def test_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_sleep_soon_unless_the_environment_sets_a_policy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     set_waiting_of_threads()

@@ -1,4 +1,4 @@
-"""Tests of cvae.run_directory: whole files, safe weights, and one clear line for damage."""
+"""Tests of cvae.run_directory: atomic files, safe weights, one clear line for damaged files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def names(run: RunDirectory) -> set[str]:
 # --- Atomic files ------------------------------------------------------------------------------
 
 
-def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_file_is_written_atomically_and_no_other_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     write_atomically(path, b"\x00new\r\n")
@@ -149,7 +149,7 @@ def test_create_refuses_a_file_in_the_way(tmp_path: Path) -> None:
 def test_create_refuses_a_directory_that_is_not_writable(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda *_: False)  # because root can write anywhere
     refusal(run.create, str(run.path), "not writable")
 
 
@@ -167,7 +167,7 @@ def test_a_second_process_is_refused_until_the_first_ends(run: RunDirectory) -> 
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         refusal(run.lock().__enter__, str(run.path), "is in use by another run")
-        holder.kill()  # not even a chance to clean up
+        holder.kill()  # SIGKILL: it cannot clean up
     with run.lock():
         pass
 
@@ -185,7 +185,7 @@ def test_the_holder_removes_what_a_kill_left(run: RunDirectory) -> None:
         assert names(run) == {".lock", "mine.tmp"}
 
 
-def test_without_locks_a_run_goes_on(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_works_without_file_locks(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_directory, "fcntl", None)
     with run.lock(), run.lock():
         run.write_result({})
@@ -198,7 +198,7 @@ def test_a_lock_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
 # --- Results -----------------------------------------------------------------------------------
 
 
-def test_a_result_comes_back_and_is_strict_json(run: RunDirectory) -> None:
+def test_a_result_is_read_back_and_is_strict_json(run: RunDirectory) -> None:
     result = {
         "status": "complete",
         "reason": None,
@@ -245,7 +245,7 @@ def test_a_damaged_result_is_named(run: RunDirectory, content: bytes) -> None:
     refusal(run.read_result, str(run.path / "result.json"), "is damaged")
 
 
-def test_missing_things_are_told_apart(tmp_path: Path, run: RunDirectory) -> None:
+def test_missing_files_are_distinguished(tmp_path: Path, run: RunDirectory) -> None:
     refusal(run.read_result, "result.json: no such file")
     refusal(run.read_metrics, "metrics.csv: no such file")
     refusal(run.load_model, "weights.safetensors: no such file")
@@ -381,7 +381,7 @@ def test_views_and_shared_tensors_are_saved(run: RunDirectory) -> None:
 
 
 class Killed(BaseException):
-    """Stands for a process that ends here: nothing catches it."""
+    """Simulates the death of the process: no code catches it."""
 
 
 @pytest.mark.parametrize("survived", [0, 1, 2])
@@ -599,7 +599,7 @@ def test_a_checkpoint_comes_back_to_the_bit(run: RunDirectory) -> None:
     assert run.read_checkpoint() is None and names(run) == set()
 
 
-def test_what_was_read_outlives_the_file(run: RunDirectory) -> None:
+def test_tensors_that_were_read_stay_valid_without_the_file(run: RunDirectory) -> None:
     run.write_checkpoint({"x": torch.ones(1000)}, {})
     found = run.read_checkpoint()
     (run.path / "checkpoint.safetensors").write_bytes(b"")
@@ -617,7 +617,7 @@ def test_a_checkpoint_removed_while_it_is_opened_is_named(
         path.unlink()
         return real(*arguments, **named)
 
-    # The header has been read by then, through another descriptor.
+    # The header has already been read through another descriptor.
     monkeypatch.setattr(torch.UntypedStorage, "from_file", late)
     refusal(run.read_checkpoint, str(path), "cannot be read")
 

@@ -16,7 +16,7 @@ from cvae import schedules
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ROUNDING = 1e-12
-PATIENT = settings(deadline=None)  # a busy machine is no fault of the code
+PATIENT = settings(deadline=None)  # a slow machine is not a failure
 
 shares = st.floats(0.0, 1.0)
 weights = st.floats(0.0, 10.0)
@@ -69,7 +69,7 @@ def over_steps(schedule: schedules.Schedule, step_count: int) -> list[float]:
 # The contract of every schedule
 
 
-def test_every_schedule_is_under_contract() -> None:
+def test_the_contract_tests_cover_every_schedule() -> None:
     assert list(KL_KNOBS) == list(schedules.KL_WEIGHTS)
     assert list(FORCING_KNOBS) == list(schedules.TEACHER_FORCING)
     for group, registry in (
@@ -97,7 +97,7 @@ def test_stays_in_range_and_is_monotone_inside_a_cycle(
     cycles = knobs.get("cycle_count", 1)
     sign = 1.0 if group == "anneal" else -1.0
     for step, (before, after) in enumerate(pairwise(values)):
-        # Exact integer arithmetic: the cycle of a step; the last step closes the last cycle.
+        # The cycle of a step in exact integer arithmetic; the last step belongs to the last cycle.
         same = step * cycles // step_count == min((step + 1) * cycles // step_count, cycles - 1)
         if same:
             assert sign * (after - before) >= -ROUNDING

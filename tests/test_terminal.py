@@ -1,4 +1,4 @@
-"""Tests of cvae.terminal; what a pipe, a full disk and an interrupt do: test_convert.py."""
+"""Tests of cvae.terminal; test_convert.py tests pipes, full disks and interrupts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cvae import convert, generate
 
 
-def test_warnings_as_errors_are_ours_alone() -> None:
+def test_warnings_of_libraries_are_never_errors() -> None:
     program = (
         "import warnings; from cvae import terminal; terminal.libraries_may_warn()\n"
         "import hydra_plugins.hydra_cvae_sweeper._samplers  # SQLAlchemy warns as it is imported\n"
@@ -42,7 +42,7 @@ def test_warnings_as_errors_are_ours_alone() -> None:
         ("KeyboardInterrupt()", 130, ""),
     ],
 )
-def test_every_end_has_its_code_and_its_line(failure: str, code: int, said: str) -> None:
+def test_every_way_to_end_has_its_exit_code_and_line(failure: str, code: int, said: str) -> None:
     program = (
         "import sys; from cvae.terminal import InputError, exit_code_of\n"
         f"def work():\n    raise {failure}\n"

@@ -1,4 +1,4 @@
-"""The loop: what a step does, every knob, resuming, divergence, toy tasks to the last letter."""
+"""The training loop: a step, every setting, resuming, divergence, toy tasks learned exactly."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_epoch_reports_its_losses_and_schedules(kind: str) -> None:
     trainer = make(kind, settings=PHASES)
     losses = trainer.train_epoch()
     assert all(math.isfinite(value) for value in dataclasses.astuple(losses))
-    # An untrained decoder says each of 28 symbols with about the same probability.
+    # An untrained decoder predicts each of the 28 symbols with about the same probability.
     symbols = float(ROWS.lengths.double().mean())
     assert losses.cross_entropy == pytest.approx(symbols * math.log(28), rel=0.1)
     assert losses.kl > 0.0
@@ -79,7 +79,7 @@ def test_an_epoch_reports_its_losses_and_schedules(kind: str) -> None:
 
 
 def test_cross_entropy_and_kl_are_means_over_words_and_not_over_batches() -> None:
-    """A rate of zero holds the model still, so that the epoch's means can be taken at once."""
+    """With a learning rate of zero, the epoch's means can be computed at once."""
     still = dataclasses.replace(OPTIMIZER, encoder_lr=0.0, decoder_lr=0.0)
     plain = dataclasses.replace(
         SETTINGS,
@@ -90,7 +90,7 @@ def test_cross_entropy_and_kl_are_means_over_words_and_not_over_batches() -> Non
         coverage_draws=0,
     )
     trainer = make("one level", settings=plain, optimizer=still, ratio=1.0)
-    with torch.no_grad():  # hold the noise still, too
+    with torch.no_grad():  # also make the noise negligible
         head: Any = trainer.model.encoder.head
         head.weight[2:] = 0.0
         head.bias[2:] = -100.0
@@ -108,7 +108,7 @@ def test_cross_entropy_and_kl_are_means_over_words_and_not_over_batches() -> Non
 
 
 def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl() -> None:
-    """One level, one batch, nothing else on: the parameters move by -lr times that gradient."""
+    """One level, one batch, no other loss: the parameters change by -lr times the gradient."""
     plain = dataclasses.replace(
         SETTINGS,
         epochs=1,
@@ -224,7 +224,7 @@ def test_every_knob_changes_what_is_learned(
     assert not equal(changed, unchanged(kind, base.get("algorithm", "adam")))
 
 
-def test_the_knobs_above_are_all_there_are() -> None:
+def test_the_settings_above_are_complete() -> None:
     named = {name for param in KNOBS for name in param.values[1]}
     fields = {
         field.name
@@ -235,7 +235,7 @@ def test_the_knobs_above_are_all_there_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder", "prior"])
-def test_a_side_whose_rate_is_zero_stands_still(kind: str) -> None:
+def test_a_part_with_a_rate_of_zero_is_not_changed(kind: str) -> None:
     still = dataclasses.replace(
         OPTIMIZER,
         **{f"{kind}_lr": 0.0},
@@ -303,8 +303,8 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_to_the_bit(
         first = make(kind, settings=chosen, optimizer=optimizer)
         trained(first, stop)
         state = first.state()
-        trained(first, 1)  # what goes on must not reach into the state that was taken
-        torch.manual_seed(99)  # nothing may hang on the global generator
+        trained(first, 1)  # further training must not change the saved state
+        torch.manual_seed(99)  # nothing may depend on the global generator
         second = make(kind, settings=chosen, optimizer=optimizer)
         with torch.no_grad():
             for parameter in second.model.parameters():
@@ -346,7 +346,7 @@ FAULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_state_that_does_not_fit_is_refused_and_nothing_of_it_taken(fault: str) -> None:
+def test_a_state_that_does_not_match_is_refused_and_not_loaded(fault: str) -> None:
     source = make()
     source.train_epoch()
     tensors, counters = source.state()
@@ -389,7 +389,7 @@ def test_an_exploding_kl_is_named_with_its_limit() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(value: float) -> None:
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(value: float) -> None:
     trainer = make("report")
     with torch.no_grad():
         decoder: Any = trainer.model.decoder
@@ -401,8 +401,8 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(value: fl
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
 
 
-def test_a_loss_beside_the_models_step_is_watched_too() -> None:
-    """The generator alone learns here; no loss of encoder and decoder would show it."""
+def test_an_additional_loss_that_explodes_is_reported() -> None:
+    """Only the generator learns here, so the losses of encoder and decoder do not show it."""
     unclipped = dataclasses.replace(OPTIMIZER, gradient_clip=0.0)
     trainer = make(settings=dataclasses.replace(PHASES, coverage_start=1.0), optimizer=unclipped)
     trained(trainer, 2)
@@ -419,7 +419,7 @@ TOY_STEMS = ("walk", "help", "jump", "mend")
 
 
 class FixedPairs(TrainingRows):
-    """Rows whose every pair asks for one fixed conversion."""
+    """Rows whose pairs all have the same source and target tense."""
 
     def __init__(self, source_tense: int, target_tense: int) -> None:
         super().__init__([regular(stem) for stem in TOY_STEMS])
@@ -482,7 +482,7 @@ def test_a_toy_task_is_learned_to_the_last_letter(kind: str, source: int, target
         TOY,
         TOY_OPTIMIZER,
         kl_weight=lambda progress: 0.0,
-        # The report's decoder feeds itself its own output, which forcing never shows it.
+        # The report's decoder is fed its own output, which it does not see with teacher forcing.
         teacher_forcing_ratio=lambda progress: 0.0 if kind == "report" else 1.0,
         free_nats=None,
         target_nats=None,

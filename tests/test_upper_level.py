@@ -1,4 +1,4 @@
-"""The upper level: its phases, what each of them teaches, and what it leaves alone."""
+"""The upper level: its phases, what each one trains, and what it does not change."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def two_levels() -> tuple[Trainer, UpperLevel, torch.Generator]:
 def learn(
     trainer: Trainer, upper: UpperLevel, progress: float, generator: torch.Generator
 ) -> float:
-    """Its steps beside a step of the whole model; the KL of the latent."""
+    """Take the upper level's additional steps; return the KL of the latent."""
     trainer.optimizers.set_rates(progress, 0)
     for loss in upper.losses(torch.arange(6), progress, generator, lambda units: units.mean()):
         trainer.optimizers.step(loss, number=0)
     return upper.kl_nats
 
 
-def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
-    """After one step the encoder is the same with them and without; the rest is not."""
+def test_neither_the_upper_level_nor_prior_draws_change_the_encoder() -> None:
+    """After one step the encoder is the same with and without them; the other weights differ."""
     plain = dataclasses.replace(SETTINGS, character_dropout=0.0)
     alone = dataclasses.replace(plain, prior_start=1.0, partition_start=1.0, coverage_draws=0)
     busy = dataclasses.replace(plain, coverage_draws=4)
@@ -64,8 +64,8 @@ def test_neither_the_upper_level_nor_prior_draws_bend_the_codes() -> None:
             assert not torch.equal(with_both[name], with_neither[name]), name
 
 
-def test_the_upper_level_leaves_encoder_and_decoder_alone() -> None:
-    """Its phases in turn: nothing, the latent and the generator, the generator alone, neither."""
+def test_the_upper_level_does_not_change_encoder_and_decoder() -> None:
+    """The phases train: nothing; the latent and the generator; the generator; neither."""
     trainer, upper, generator = two_levels()
     for progress, moving in [
         (0.05, set()),
@@ -94,12 +94,12 @@ def test_the_kl_weight_runs_through_its_schedule_while_the_latent_learns() -> No
     assert make("one level", settings=PHASES).kl_weight(0.3) == 0.2 * (0.5 + 0.5 * 0.3)
 
 
-def test_the_partition_is_made_once_and_rests() -> None:
+def test_the_partition_is_settled_once() -> None:
     trainer, upper, generator = two_levels()
     partition = trainer.coverage.partition
     upper.prepare(0.2, 0, generator)
     assert partition.settled is None
-    with torch.no_grad():  # untrained, it would see the rows in almost one place
+    with torch.no_grad():  # untrained, it maps all rows to almost the same place
         upper.prior.inference[-1].weight.mul_(30.0)
     upper.prepare(0.5, 0, generator)
     settled, bias = partition.settled, partition.bias.clone()
@@ -121,7 +121,7 @@ def test_the_partition_is_made_once_and_rests() -> None:
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Grows by one whenever the codes are read."""
+    """Count the times that the codes are read."""
     seen: list[None] = []
 
     def counted(*arguments: Any) -> Any:
@@ -132,7 +132,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return seen
 
 
-def test_codes_are_read_in_every_epoch_and_where_a_phase_starts(
+def test_codes_are_read_in_every_epoch_and_at_the_start_of_a_phase(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, upper, generator = two_levels()
@@ -142,7 +142,7 @@ def test_codes_are_read_in_every_epoch_and_where_a_phase_starts(
         (0.15, 0, 1),  # the latent starts
         (0.2, 0, 1),
         (0.35, 1, 2),
-        (0.45, 1, 3),  # it comes to rest
+        (0.45, 1, 3),  # the latent is frozen
         (0.5, 1, 3),
         (0.65, 2, 4),
         (0.75, 2, 4),
@@ -152,7 +152,7 @@ def test_codes_are_read_in_every_epoch_and_where_a_phase_starts(
         assert len(seen) == count, progress
 
 
-def test_the_scale_of_the_codes_follows_them_until_the_latent_rests() -> None:
+def test_the_scale_of_the_codes_is_updated_until_the_latent_is_frozen() -> None:
     trainer, upper, generator = two_levels()
     scales = []
     for epoch, progress in enumerate((0.05, 0.2, 0.3, 0.5, 0.6)):
@@ -163,7 +163,7 @@ def test_the_scale_of_the_codes_follows_them_until_the_latent_rests() -> None:
         scales.append(upper.prior.code_scale.clone())
     moved = [not torch.equal(a, b) for a, b in itertools.pairwise(scales)]
     assert moved == [True, True, True, False]
-    codes = row_posteriors(trainer.model, ROWS, CPU).mean  # read anew all the same
+    codes = row_posteriors(trainer.model, ROWS, CPU).mean  # the codes are still read again
     torch.testing.assert_close(upper._codes, upper.prior.standardise(codes))
 
 
@@ -182,7 +182,7 @@ def test_the_bound_is_the_codes_likelihood_and_the_latents_penalty() -> None:
     assert upper.kl_nats == pytest.approx(float(units.detach().sum(dim=1).mean()))
 
 
-def test_a_code_step_teaches_the_generator_its_owners_codes() -> None:
+def test_a_code_step_trains_the_generator_on_the_owners_codes() -> None:
     _, upper, generator = two_levels()
     upper.prepare(0.5, 0, generator)
     state = generator.get_state()
@@ -202,7 +202,7 @@ def test_the_codes_kl_has_its_own_weight() -> None:
     assert float(upper.word_penalty(units)) == pytest.approx(0.1 * 6.0)
 
 
-def test_rates_fall_to_zero_when_what_learns_has_to_rest() -> None:
+def test_rates_fall_to_zero_at_the_end_of_their_phase() -> None:
     _, upper, _ = two_levels()
     parts = upper.parts(2.0)
     expected = {0.0: (2.0, 2.0), 0.25: (1.0, 2.0), 0.4: (0.0, 2.0), 0.7: (0.0, 1.0), 1.0: (0, 0)}
@@ -215,7 +215,7 @@ def test_rates_fall_to_zero_when_what_learns_has_to_rest() -> None:
 
 
 @pytest.mark.parametrize("progress", [0.05, 0.2, 0.5])
-def test_a_state_put_back_prepares_and_learns_the_same(progress: float) -> None:
+def test_a_restored_state_prepares_and_learns_the_same(progress: float) -> None:
     first, upper, generator = two_levels()
     upper.prepare(progress, 0, generator)
     assert upper.state() == {"prior_scaled": progress >= 0.1}
@@ -238,7 +238,7 @@ def test_a_state_put_back_prepares_and_learns_the_same(progress: float) -> None:
 
 
 @pytest.mark.parametrize("counters", [{}, {"prior_scaled": None}, {"prior_scaled": 1}])
-def test_a_counter_that_is_none_of_its_own_is_refused(counters: dict[str, Any]) -> None:
+def test_a_counter_of_another_type_is_refused(counters: dict[str, Any]) -> None:
     _, upper, _ = two_levels()
     with pytest.raises(StateError, match="prior_scaled is neither true nor false"):
         upper.load_state(counters)

@@ -1,4 +1,4 @@
-"""The committed verb table: what it holds, how it is split, and that the script agrees."""
+"""The committed verb table: its content, its split, and the script that builds it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def rows() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The build script as a module: it lies outside the package."""
+    """The build script, which is outside the package, as a module."""
     spec = importlib.util.spec_from_file_location("build_verbs", DATA / "build_verbs.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
+    # Dataclasses look up their module by name.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
@@ -109,7 +109,7 @@ def test_no_verb_is_trained_on_in_one_set_and_held_out_in_the_other(
 ) -> None:
     for row in rows:
         assert row["common_split"] in ("", row["split"]), row
-    # Not even a spelling of it.
+    # Nor is any of its spellings.
     common, large = load_table("common"), load_table("large")
     assert not words_of(common.train) & (words_of(large.dev) | words_of(large.test))
 
@@ -170,7 +170,7 @@ def test_modals_and_be_are_left_out(rows: list[dict[str, str]]) -> None:
 
 
 def test_the_split_never_changes(rows: list[dict[str, str]]) -> None:
-    """Results of one version compare with those of the next only while this holds."""
+    """Otherwise results of different versions could not be compared."""
     text = "\n".join(
         f"{row['simple_present']} {row['split']} {row['common_split']}" for row in rows
     )
@@ -183,7 +183,7 @@ def test_the_script_makes_the_committed_table_from_its_rows(
     verbs: list,  # type: ignore[type-arg]
 ) -> None:
     assert script.table_text(verbs) == (DATA / "verbs.csv").read_text(encoding="ascii")
-    # The order of the input is no part of it.
+    # The result does not depend on the order of the input.
     assert script.assign_splits(verbs[::-1]) == script.assign_splits(verbs)
 
 
@@ -215,7 +215,7 @@ def test_forms_of_another_verb_are_dropped_and_spellings_kept(script: ModuleType
 
 
 def debian_package(script: ModuleType, files: dict[str, bytes]) -> bytes:
-    """A .deb as Debian lays it out: an ar archive of a version, control and data."""
+    """A Debian package: an ar archive with a version, control and data."""
     import lzma
     import tarfile
 

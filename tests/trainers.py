@@ -1,4 +1,4 @@
-"""Tiny models and the trainers of them, for the tests of what trains."""
+"""Tiny models and trainers, for tests of the training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def regular(stem: str) -> Paradigm:
 
 ROWS = TrainingRows([regular(stem) for stem in STEMS])
 
-# Large enough to learn the toy tasks of test_training.py.
+# Large enough for the toy tasks of test_training.py.
 REPORT = {**shared.REPORT, "latent_size": 4, "condition_size": 3, "hidden_size": 16}
 DEFAULT = {
     **shared.DEFAULT,

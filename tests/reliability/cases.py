@@ -1,6 +1,6 @@
-"""What the reliability tests share: how many cases, a program's end, and a watch on what it does.
+"""Helpers of the reliability tests: number of cases, running programs, auditing their actions.
 
-Plain ``pytest`` takes a few hundred cases; ``CVAE_RELIABILITY=full`` takes all of them.
+Plain ``pytest`` runs a few hundred cases; ``CVAE_RELIABILITY=full`` runs all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def cases(few: int, many: int) -> settings:
     """Hypothesis settings: ``few`` cases by default, ``many`` in the full setting."""
     return settings(
         max_examples=many if FULL else few,
-        deadline=None,  # a busy machine is no fault of the code
+        deadline=None,  # a slow machine is not a failure
         database=None,
         derandomize=not FULL,
         suppress_health_check=list(HealthCheck),
@@ -59,12 +59,12 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
         _seen.append(("write", os.fsdecode(arguments[0]) if arguments[0] else ""))
 
 
-sys.addaudithook(_watch)  # for good: Python has no way to take one away
+sys.addaudithook(_watch)  # permanent: Python cannot remove an audit hook
 
 
 @contextlib.contextmanager
 def watched(*writable: Path) -> Iterator[None]:
-    """Fail if what is within runs code from a file, or writes outside ``writable``."""
+    """Fail if the body runs code from a file or writes outside ``writable``."""
     global _seen
     with mock.patch.object(sys, "dont_write_bytecode", True):
         _seen = []
@@ -86,7 +86,7 @@ def watched(*writable: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended and what it said."""
+    """The exit code and output of a program."""
 
     code: int
     out: str
@@ -104,14 +104,14 @@ def ended(
     stdin: bytes = b"",
     writable: Sequence[Path] = (),
 ) -> Ended:
-    """Run a program's main function here, as far as it can tell in a terminal of UTF-8."""
+    """Run a program's main function in this process, with UTF-8 streams and audited."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
     former = signal.signal(signal.SIGALRM, _hangs)
     signal.alarm(HANG_SECONDS)
     try:
         with (
-            mock.patch.dict(os.environ),  # a program sets some for itself
+            mock.patch.dict(os.environ),  # the program changes some
             mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
@@ -133,9 +133,9 @@ def ended(
 
 
 def refused_or_fine(end: Ended, *places: str) -> bool:
-    """Whether it worked; if not, it ended with code 2 and one printable line naming a place.
+    """Whether it succeeded; if not, check for exit code 2 and one printable line with a place.
 
-    ``places``: texts of which the line has one; none for any line.
+    ``places``: the line must contain one of these texts, if there are any.
     """
     assert all(line.isprintable() for line in end.out.split("\n")), end.out
     if end.code == 0:

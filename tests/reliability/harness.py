@@ -1,4 +1,4 @@
-"""Start runs and sweeps that are going to be killed, and watch what they write meanwhile."""
+"""Start runs and sweeps to be killed, and check what they write meanwhile."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from trial_overhead import few_verbs  # noqa: E402
 
 QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
 
-# Preloaded into the process that forks runs: their start is quicker then.
+# Preloaded into the process that forks runs, so that runs start faster.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["cvae.experiment", "hydra.main", "harness", "torch._dynamo", "matplotlib.backends.backend_agg"]
@@ -52,7 +52,7 @@ def count(quick: int, full: int) -> int:
 
 
 def smoke(directory: Path, *more: str) -> list[str]:
-    """The words of a small run on forty verbs; its files go into ``directory/run``."""
+    """The arguments of a small run on forty verbs in ``directory/run``."""
     return [*few_verbs(directory), "threads=1", f"hydra.run.dir={directory}/run", *more]
 
 
@@ -74,7 +74,7 @@ def _program(words: list[str], log: str) -> None:
 
 
 def finish(words: list[str], log: Path) -> tuple[int, str]:
-    """Run to the end; the exit code and what was printed."""
+    """Run to the end; return the exit code and the output."""
     process = start(words, log)
     process.join(120)
     return process.exitcode, log.read_text()
@@ -86,7 +86,7 @@ def command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 
 def numbers(run: Path) -> dict[str, Any]:
-    """All that a run found, without the seconds that it took."""
+    """All results of a run except its times."""
     result = json.loads((run / "result.json").read_text())
     found = {key: result[key] for key in ("status", "objective", "metrics", "config", "steps")}
     found["metrics.csv"] = pd.read_csv(run / "metrics.csv").drop(columns="seconds").to_csv()
@@ -106,9 +106,9 @@ def is_one_line(text: str) -> bool:
 
 
 class Reader(threading.Thread):
-    """Reads every file below a directory, again and again; what cannot be parsed is a fault.
+    """Repeatedly reads every file below a directory; records those that cannot be parsed.
 
-    Left out: logs, and ``.hydra/``, which Hydra writes in its own way.
+    It skips logs and ``.hydra/``, which Hydra does not write atomically.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -145,7 +145,7 @@ class Reader(threading.Thread):
 
 
 def _tensors(path: Path) -> None:
-    # Opened once: safe_open opens it a second time, by when it may have been removed.
+    # Opened only once: safe_open opens the file again, and it may have been removed by then.
     assert all(tensor.numel() >= 0 for tensor in load(path.read_bytes()).values())
 
 
@@ -186,7 +186,7 @@ _PARSERS: dict[str, Callable[[Path], object]] = {
 
 
 def family(pid: int) -> list[int]:
-    """A sweep, the process that forks its trials, and the trials; those that are left of them."""
+    """A sweep, the process that forks its trials, and the trials, as far as they still run."""
     found = [pid]
     for parent in found:
         try:
@@ -202,7 +202,7 @@ def kill(pid: int) -> None:
 
 
 def end(app: Standin) -> None:
-    """End what a test has left."""
+    """Kill processes that a test has left behind."""
     for process in app.started:
         if process.poll() is None:
             kill(process.pid)
@@ -210,7 +210,7 @@ def end(app: Standin) -> None:
 
 
 def kill_something(process: subprocess.Popen[str], draw: random.Random) -> str:
-    """Kill a part of a sweep's family, or all of it."""
+    """Kill one kind of a sweep's processes, or all of them."""
     members = family(process.pid)
     victims = {
         "everything": members,
@@ -226,7 +226,7 @@ def kill_something(process: subprocess.Popen[str], draw: random.Random) -> str:
 
 @dataclass
 class Server:
-    """A PostgreSQL server of the test's own."""
+    """A separate PostgreSQL server for the tests."""
 
     directory: Path
 
@@ -256,7 +256,7 @@ def postgresql() -> Iterator[Server]:
 
 @contextmanager
 def small_disk(directory: Path, size: str, *more: str) -> Iterator[Path]:
-    """A file system of ``size`` at ``directory``; only root may mount one."""
+    """Mount a file system of ``size`` at ``directory``; this needs root."""
     directory.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *more]), "none", directory]
     if os.geteuid() != 0 or subprocess.run(words, capture_output=True).returncode:

@@ -1,7 +1,7 @@
-"""Any input ends in one line that names the place, or works: no traceback, hang or wrong result.
+"""Any input either works or gives one line that names the place: no traceback, no hang.
 
-Programs run in this process, watched: no file that they read may run code or make them write
-elsewhere. Some run as a user starts them.
+Programs run audited in this process: no file that they read may run code or make them write
+elsewhere. Some tests start a program in a new process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SCRIPT = "</script><script>alert(1)</script><img src=x onerror=alert(1)>%%plotly
 
 
 class Evil:
-    """Unpickling it would run a command; the watch would see that."""
+    """Unpickling it runs a command, which the audit would report."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.system, ("touch owned",)
@@ -94,7 +94,7 @@ junk = st.one_of(
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """``content`` after one accident: cut, flipped, repeated, with junk, in other line ends."""
+    """``content`` damaged in one way: cut, flipped, repeated, with junk or other line ends."""
     at = draw(st.integers(0, len(content)))
     kind = draw(st.sampled_from(["cut", "flip", "junk", "repeat", "crlf", "utf-16", "bom"]))
     if kind == "cut":
@@ -117,7 +117,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def edited(draw: st.DrawFn, document: Any) -> Any:
-    """A JSON document in which one to three places hold something else, or nothing."""
+    """A JSON document with one to three values replaced or removed."""
     document = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         node: Any = document
@@ -149,7 +149,7 @@ def as_json(document: Any) -> bytes:
 
 
 def put_in_place(path: Path, what: str, outside: Path) -> None:
-    """Something that is no file of ours, in the place of a file."""
+    """Put something that is not a regular file in the place of a file."""
     if path.exists() or path.is_symlink():
         path.unlink()
     if what == "directory":
@@ -166,7 +166,7 @@ def put_in_place(path: Path, what: str, outside: Path) -> None:
         path.symlink_to(outside / "secret")
     elif what == "vast":
         with path.open("wb") as file:
-            file.truncate(2**36)  # sparse: it takes no room on the disk
+            file.truncate(2**36)  # sparse, so it needs no disk space
 
 
 PLACES = ("directory", "pipe", "endless", "loop", "dangling", "secret", "vast")
@@ -174,7 +174,7 @@ PLACES = ("directory", "pipe", "endless", "loop", "dangling", "secret", "vast")
 
 @contextlib.contextmanager
 def sandbox() -> Iterator[Path]:
-    """A directory with a file outside of everything that the programs are given."""
+    """A directory with a file outside all paths that the programs are given."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         (root / "outside").mkdir()
@@ -187,7 +187,7 @@ def sandbox() -> Iterator[Path]:
 # --- The watch itself --------------------------------------------------------------------------
 
 
-def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
+def test_the_audit_reports_each_forbidden_action(tmp_path: Path) -> None:
     for deed in (
         lambda: pickle.loads(pickle.dumps(Path("x"))),
         lambda: os.system("true"),
@@ -234,7 +234,7 @@ def test_any_data_file_is_read_or_named_with_its_line(content: bytes, dev_count:
             assert all(line.isprintable() and len(line) < 1000 for line in str(error).split("\n"))
             return
         assert len(dataset.dev) == dev_count
-        # Every line is there, no other is, and nothing was guessed but the encoding and the case.
+        # All lines are read and no others; only the encoding and the case may be changed.
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = content.decode("utf-16" if wide else "utf-8").removeprefix("\ufeff")
         lines = re.sub("[,;]", " ", text.replace("\r", "\n")).lower().split("\n")
@@ -243,7 +243,7 @@ def test_any_data_file_is_read_or_named_with_its_line(content: bytes, dev_count:
 
 
 @pytest.mark.parametrize("what", [what for what in PLACES if what != "vast"])
-def test_what_is_no_data_file_is_named_and_does_not_hang(what: str) -> None:
+def test_a_file_that_is_not_regular_is_named_and_does_not_hang(what: str) -> None:
     with sandbox() as root:
         path = root / "train.txt"
         put_in_place(path, what, root / "outside")
@@ -309,7 +309,7 @@ def test_any_bytes_on_standard_input(model_run: Path, content: bytes) -> None:
 
 
 def without_note(end: Ended) -> Ended:
-    """``end`` without the line that says how words were read, if they were converted."""
+    """``end`` without the note on how words were read, if they were converted."""
     if end.code == 0 and end.err:
         assert end.err.startswith("cvae.convert: ") and end.err.count("\n") == 1
         return dataclasses.replace(end, err="")
@@ -317,7 +317,7 @@ def without_note(end: Ended) -> Ended:
 
 
 @pytest.mark.parametrize("missing", ["stdin", "stdout"])
-def test_a_stream_that_is_closed_is_no_traceback(
+def test_a_closed_stream_gives_no_traceback(
     model_run: Path, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without(arguments: Any) -> int:
@@ -380,7 +380,7 @@ def test_any_override_is_composed_or_named(prefix: str, key: str, value: str) ->
     if any("\ud800" <= letter <= "\udfff" for letter in override) or override.startswith("-"):
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_hydra_main", lambda: None)  # the check is before it
+        patch.setattr(run, "_hydra_main", lambda: None)  # only the check is tested
         patch.setattr(sys, "argv", ["run"])
         end = ended(run.main, [override])
     if end.code == 0:
@@ -429,7 +429,7 @@ FILES = {
 
 
 def tried(root: Path, directory: Path, name: str) -> None:
-    """Put every program to work on the runs, of which one has a strange file ``name``."""
+    """Run every program on the runs, one of which has an unusual file ``name``."""
     ends = programs(directory, root)
     for program in ("convert", "generate"):
         worked = refused_or_fine(ends[program], str(directory))
@@ -453,10 +453,10 @@ def copied(template: Path) -> Iterator[tuple[Path, Path]]:
 @pytest.mark.parametrize(
     ("name", "what"), list(itertools.product(FILES, PLACES))[:: 1 if FULL else 3]
 )
-def test_what_is_no_file_in_its_place(template: Path, name: str, what: str) -> None:
+def test_another_kind_of_file_in_the_place_of_a_file(template: Path, name: str, what: str) -> None:
     with copied(template) as (root, directory):
         if name != "result.json" and FILES[name] == "compare":
-            (directory / "result.json").unlink()  # else Hydra's files are not read
+            (directory / "result.json").unlink()  # so that Hydra's files are read
         put_in_place(directory / name, what, root / "outside")
         tried(root, directory, name)
 
@@ -483,7 +483,7 @@ def test_hostile_values_in_json(template: Path, name: str, data: st.DataObject) 
         path.write_bytes(as_json(data.draw(edited(json.loads(path.read_bytes())))))
         tried(root, directory, name)
         if name == "model.json" and data.draw(st.booleans()):
-            # Without metadata of its own the weights depend on it.
+            # The weights depend on it because they have no metadata.
             from safetensors.torch import load_file, save_file
 
             save_file(
@@ -500,7 +500,7 @@ def test_hostile_values_in_yaml(template: Path, name: str, data: st.DataObject) 
         (directory / "result.json").unlink()
         path = directory / name
         document = data.draw(edited(yaml.safe_load(path.read_text())))
-        path.write_bytes(as_json(document))  # which is YAML
+        path.write_bytes(as_json(document))  # JSON is YAML
         tried(root, directory, name)
 
 
@@ -574,7 +574,7 @@ def test_directories_nested_by_the_thousand(tmp_path: Path) -> None:
         assert not refused_or_fine(ended(compare.main, [tmp_path]), str(tmp_path))
     finally:
         os.close(here)
-        # Python's own removal recurses, and pytest's is made of it.
+        # shutil.rmtree, which pytest uses too, would exceed the recursion limit.
         subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
 
 
@@ -616,7 +616,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any
 
 
 def resumes(config: dict[str, Any], directory: Path) -> bool:
-    """Whether the run goes on to its end; if not, the checkpoint is named in one line."""
+    """Whether the run resumes and ends; if not, check that one line names the checkpoint."""
     try:
         experiment.run(config, directory, [])
     except RunDirectoryError as error:

@@ -1,6 +1,6 @@
-"""Kills, full disks, lost databases: nothing is lost, nothing is doubled, and one line says why.
+"""Kills, full disks, lost databases: nothing is lost or duplicated, and one line says why.
 
-A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability.md.
+A few cases of each by default; ``CVAE_RELIABILITY=full`` runs the counts of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def server() -> Iterator[Server]:
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Simulates a kill: no code catches it."""
 
 
 def die(*_: object) -> None:
@@ -72,11 +72,11 @@ def die(*_: object) -> None:
 # --- One run -----------------------------------------------------------------------------------
 
 
-def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_run_killed_anywhere_reaches_the_same_results(tmp_path: Path) -> None:
     draw = random.Random(0)
     (tmp_path / "whole").mkdir()
     words = smoke(tmp_path / "whole", "training.epochs=12")
-    finish(["--help"], tmp_path / "log")  # also starts the process that forks the others
+    finish(["--help"], tmp_path / "log")  # this also starts the process that forks the runs
     began = time.monotonic()
     assert finish(words, tmp_path / "log")[0] == 0
     seconds = time.monotonic() - began
@@ -94,7 +94,7 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
             kept = (killed / "checkpoint.safetensors").exists()
             found[list(found)[2 if over else kept]] += 1
             if over:
-                seconds *= 0.9  # a run is quicker than the first one was
+                seconds *= 0.9  # runs are faster than the first one
             code, said = finish(words, tmp_path / "log")
             assert (code, over) in ((0, False), (2, True)), said
             assert ("Resumed from" in said) == (kept and not over)
@@ -144,7 +144,7 @@ def test_a_run_killed_between_its_result_and_its_checkpoint_is_finished(tmp_path
 
 
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
-    """The second one is refused, and leaves no trace: not even in the record of the overrides."""
+    """The second one is refused and changes no file, not even the saved overrides."""
     words = smoke(tmp_path, "training.epochs=400")
     first = start(words, tmp_path / "log")
     wait_until((tmp_path / "run" / "checkpoint.safetensors").exists)
@@ -167,8 +167,8 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.Mon
         words = smoke(disk, "training.epochs=6")
         filler = disk / "filler"
         faults = []
-        # Room for more and more: the run ends at its first file and at its first checkpoint. Then
-        # one that was killed after its last epoch ends at the weights and at what follows them.
+        # With increasing space, the run fails at its first file and at its first checkpoint. Then
+        # a run that was killed after its last epoch fails at the weights and at the curves.
         weights = (tmp_path / "whole" / "run" / "weights.safetensors").stat().st_size
         for free in (0, 2**18, 2**20, weights + 2**15):
             filler.unlink(missing_ok=True)
@@ -265,11 +265,11 @@ def test_a_sweep_whose_clock_is_set_back_goes_on(standin: Standin) -> None:
 
 
 def faked(clock: Path) -> dict[str, str]:
-    """The environment of a process whose wall clock starts anew at what the file says.
+    """The environment of a process whose wall clock starts at the time in the file.
 
-    The system's calls are faked, by libfaketime; not the monotonic clock, which cannot be set.
+    libfaketime replaces the system calls, except for the monotonic clock, which cannot be set.
     """
-    # This libfaketime makes the call behind time.sleep fail.
+    # With this libfaketime, the system call of time.sleep fails.
     (clock.parent / "sitecustomize.py").write_text(
         "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds)\n"
     )
@@ -288,9 +288,9 @@ def faked(clock: Path) -> dict[str, str]:
 def kill_a_sweep(
     standin: Standin, words: list[str], kills: int, **environment: str
 ) -> tuple[dict[str, int], int]:
-    """Two workers share a study; one loses some process, again and again, and is started anew.
+    """Two workers share a study; processes of one are killed repeatedly, and it is restarted.
 
-    Returns what was killed how often, and the total to which the study was then continued.
+    Returns the number of kills by kind, and the total to which the study was then continued.
     """
     draw = random.Random(1)
     words = [
@@ -301,7 +301,7 @@ def kill_a_sweep(
     workers = [standin.start(*endless, **environment) for _ in range(2)]
 
     def has_work(place: int) -> bool:
-        """Whether this worker runs a trial; one that has ended is started anew."""
+        """Whether this worker runs a trial; a worker that has ended is restarted."""
         if workers[place].poll() is not None:
             output, _ = workers[place].communicate()
             assert "Traceback" not in output, output
@@ -334,7 +334,7 @@ def kill_a_sweep(
 
 
 def runs_one(trials: list[FrozenTrial], pid: int) -> bool:
-    """Whether this worker has a trial in hand."""
+    """Whether this worker has taken a trial."""
     return any(
         trial.state == TrialState.RUNNING and trial.user_attrs.get("owner", {}).get("pid") == pid
         for trial in trials
@@ -349,11 +349,11 @@ def trials_of(standin: Standin, environment: dict[str, str]) -> list[FrozenTrial
     try:
         return optuna.load_study(study_name="standin", storage=url).trials
     except (KeyError, optuna.exceptions.StorageInternalError):
-        return []  # not there yet
+        return []  # the database does not exist yet
     except Exception as error:
         if type(error).__name__ not in ("OperationalError", "ProgrammingError"):
             raise
-        return []  # its tables are being made
+        return []  # its tables are being created
 
 
 def same(one: FrozenTrial, other: FrozenTrial) -> bool:
@@ -378,7 +378,7 @@ def assert_nothing_lost(trials: list[FrozenTrial], total: int, killed: int) -> N
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def test_a_sweep_killed_anywhere_loses_and_doubles_nothing(
+def test_a_sweep_killed_anywhere_loses_and_duplicates_nothing(
     standin: Standin, database: str, request: pytest.FixtureRequest
 ) -> None:
     words, environment = [*SPACE, "seconds=1", "steps=3"], {}
@@ -401,7 +401,7 @@ def test_a_sweep_killed_anywhere_loses_and_doubles_nothing(
 
 
 class RealSweep(Standin):
-    """The real program in place of the stand-in."""
+    """The real program instead of the stand-in."""
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -472,7 +472,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("patience", [60, 1], ids=["patient", "impatient"])
 def test_a_server_that_is_started_again(standin: Standin, patience: int) -> None:
-    """A patient sweep goes on; an impatient one ends with one line, and its command continues."""
+    """A sweep that waits long enough goes on; another ends with one line and can be continued."""
     rounds, total = count(1, 10), count(8, 60)
     draw = random.Random(patience)
     with postgresql() as server:

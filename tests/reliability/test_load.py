@@ -1,6 +1,6 @@
-"""Many trials, many runs: all recorded once, memory flat, nothing left open.
+"""Many trials and runs: each is recorded once, memory stays flat, no file is left open.
 
-A few of each by default; ``CVAE_RELIABILITY=full`` takes the counts of docs/reliability.md.
+A few cases of each by default; ``CVAE_RELIABILITY=full`` runs the counts of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_many_trials_by_many_workers_are_recorded_once(
     memory: list[list[float]] = [[] for _ in processes]
     began = time.monotonic()
     while any(process.poll() is None for process in processes):
-        # Not before all of them work: a start is growth of another kind.
+        # Wait until all workers have started, since starting uses memory too.
         at_work = len(list(standin.sweep.glob("trial_*"))) >= 2 * workers
         for process, seen in zip(processes, memory, strict=True):
             if at_work and process.poll() is None:
@@ -87,7 +87,7 @@ def test_many_trials_by_many_workers_are_recorded_once(
 
 
 def resident(pid: int) -> float:
-    """MiB in use by a process; 0 once it has ended."""
+    """Resident memory of a process in MiB; 0 after it has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
     except (OSError, IndexError):

@@ -1,6 +1,6 @@
-"""What people do: misspell, point at the wrong place, use a narrow window, press Ctrl-C.
+"""Common mistakes: misspelt words, wrong paths, narrow windows, Ctrl-C.
 
-The message says what to do next, in a line; nothing ends in a traceback.
+One line says what to do next; nothing ends with a traceback.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def start(words: Sequence[str], cwd: Path, **more: object) -> subprocess.Complet
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory with ten verbs and a run, which whoever may look at."""
+    """A directory with ten verbs and a run."""
     lemmas = ["walk", "talk", "jump", "open", "help", "turn", "call", "work", "play", "look"]
     rows = "".join(f"{w} {w}s {w}ing {w}ed\n" for w in lemmas)
     (tmp_path / "train.txt").write_text(rows)
@@ -80,9 +80,9 @@ def place(tmp_path: Path) -> Path:
     ("line", "says"),
     [
         ("run training=5", "training is 5, no section; it holds epochs, batch_size"),
-        ("run -m model=null seed=1,2", "no override can be read so: Config group override must"),
-        ("run model=null", "no override can be read so: Config group override must be a string"),
-        (f"run seed={'1' * 5000}", "no override can be read so: Exceeds the limit (4300 digits)"),
+        ("run -m model=null seed=1,2", "an override cannot be read: Config group override must"),
+        ("run model=null", "an override cannot be read: Config group override must be a string"),
+        (f"run seed={'1' * 5000}", "an override cannot be read: Exceeds the limit (4300 digits)"),
         (
             "run model.latent_size=4096 model.grid_size=1024 model.grid_features=256",
             "model.grid_size, model.grid_features and model.latent_size make 1,099,511,627,776 num",
@@ -124,9 +124,9 @@ def test_a_mistake_is_named_with_what_to_do(
     ],
 )
 def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path) -> None:
-    words = sorted([*SMALL, *line.split()], key=lambda word: word != "-m")  # Hydra wants it first
+    words = sorted([*SMALL, *line.split()], key=lambda word: word != "-m")  # Hydra needs -m first
     finished = start(command("run", *words), place)
-    # Hydra's own line about a job that failed stands before ours.
+    # Hydra's own line about a failed job comes before ours.
     lines = [x for x in finished.stderr.splitlines() if not x.startswith("Error executing job")]
     assert (finished.returncode, len(lines)) == (2, 1), finished.stderr
     assert lines[0].startswith("error: ") and says in lines[0]
@@ -134,7 +134,7 @@ def test_a_place_that_cannot_be_used_is_named(line: str, says: str, place: Path)
 
 @pytest.mark.parametrize(
     ("option", "says"),
-    [("-Werror", "hydra.sweep.dir"), ("-O", "python -O leaves out assertions that Hydra needs")],
+    [("-Werror", "hydra.sweep.dir"), ("-O", "python -O removes assertions that Hydra needs")],
 )
 def test_a_search_under_an_option_of_python(option: str, says: str, place: Path) -> None:
     program = [sys.executable, option, "-m", "cvae.run", "-m"]
@@ -144,7 +144,7 @@ def test_a_search_under_an_option_of_python(option: str, says: str, place: Path)
     assert finished.stderr.count("\n") == 1
 
 
-def test_words_may_stand_behind_the_options(place: Path) -> None:
+def test_words_may_follow_the_options(place: Path) -> None:
     before = ended(convert.main, [place / "old", "walk", "talk", "--to", "past"])
     behind = ended(convert.main, [place / "old", "--to", "past", "walk", "talk"])
     assert (before.code, behind.code) == (0, 0), behind.err
@@ -160,7 +160,7 @@ def test_the_weights_of_another_version_are_named(place: Path) -> None:
 
 
 def _without_privileges() -> None:
-    """Root keeps its name and loses the right to pass over permissions, with the next program."""
+    """Let the next program run as root without the right to bypass permissions."""
     if os.geteuid() == 0:
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
@@ -199,7 +199,7 @@ def test_without_permission_the_place_is_named(line: str, says: str, place: Path
 def in_a_terminal(
     words: Sequence[str], cwd: Path, columns: int, **variables: str
 ) -> tuple[int, str]:
-    """Exit code and output of a program in a terminal of so many columns."""
+    """Exit code and output of a program in a terminal with this number of columns."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cwd)
@@ -210,7 +210,7 @@ def in_a_terminal(
     while True:
         try:
             read = os.read(terminal, 65536)
-        except OSError:  # Linux's way to say that the other side is gone
+        except OSError:  # how Linux reports that the other side has closed
             break
         if not read:
             break
@@ -248,11 +248,11 @@ def test_a_run_in_forty_columns_keeps_its_bar_on_a_line(place: Path) -> None:
 
 
 def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str, float]:
-    """Exit code, what was said, and how many seconds it took to end after the interrupt."""
+    """Exit code, output, and seconds between the interrupt and the end."""
     with subprocess.Popen(
         words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
-        # As from a terminal: a shell starts what it runs in the background deaf to SIGINT.
+        # As in a terminal; a shell starts background processes with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         time.sleep(after)
@@ -264,8 +264,8 @@ def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str
             os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode == -signal.SIGINT and not output:
-        # Python itself was not up yet, and the system ended it: as clean, as seen from a shell.
-        return 130, "Interrupted before anything was begun.", time.monotonic() - sent
+        # Python had not installed its handler yet, so the system ended the process.
+        return 130, "Interrupted before anything was started.", time.monotonic() - sent
     return process.returncode, output, time.monotonic() - sent
 
 
@@ -284,10 +284,10 @@ def until(said: str, words: Sequence[str], cwd: Path) -> int:
 
 
 MOMENTS = sorted(random.Random(0).uniform(0.1, 7.0) for _ in range(15)) if FULL else [0.4, 2.5]
-"""From 0.1 s on: before that it is Python that starts, not the program."""
+"""From 0.1 s on, because before that Python itself is starting."""
 
 
-def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) -> None:
+def test_an_interrupted_run_ends_at_once_and_names_the_directory_to_resume(place: Path) -> None:
     long = ["training.epochs=100000", "evaluation.every_epochs=1"]
     for number, moment in enumerate(MOMENTS):
         words = command("run", *SMALL, *long, f"hydra.run.dir=run_{number}")
@@ -298,7 +298,7 @@ def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) 
         directory = place / f"run_{number}"
         assert last.startswith("Interrupted") and took < 10.0
         if (directory / "checkpoint.safetensors").exists():
-            assert f"The same command goes on with hydra.run.dir={directory}" in last
+            assert f"To resume, repeat the same command with hydra.run.dir={directory}" in last
     directory = place / "resumed"
     words = command("run", *SMALL, *long, f"hydra.run.dir={directory}")
     assert until("epoch    3 ", words, place) == 130
@@ -307,7 +307,7 @@ def test_an_interrupted_run_ends_at_once_and_goes_on_where_it_says(place: Path) 
     assert until(f"Resumed from {directory} at epoch", words, place) == 130
 
 
-def test_an_interrupted_search_ends_soon_and_says_how_to_go_on(place: Path) -> None:
+def test_an_interrupted_search_ends_soon_and_says_how_to_resume(place: Path) -> None:
     for number, moment in enumerate(MOMENTS if FULL else [4.0]):
         words = command(
             "run", "-m", *SMALL, "training.epochs=100000", "hydra.sweeper.n_trials=2",
@@ -318,7 +318,9 @@ def test_an_interrupted_search_ends_soon_and_says_how_to_go_on(place: Path) -> N
         assert code == 130, (moment, output)
         assert "Traceback" not in output and "Exception ignored" not in output, (moment, output)
         assert "nterrupted" in output and took < 15.0
-        assert "continues" in output or "goes on" in output or "anything was begun" in output
+        assert any(
+            words in output for words in ("continues", "repeat the same command", "was started")
+        )
 
 
 @pytest.mark.parametrize("program", ["convert", "generate", "compare"])

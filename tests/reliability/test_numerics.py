@@ -1,4 +1,4 @@
-"""Training stays with finite numbers or says that it left them; losses and gradients are right.
+"""Training stays finite or reports divergence; losses and gradients are correct.
 
 Beside this: tests/test_model.py (gradients of the whole loss in every parameter), tests/
 test_recurrence.py (against nn.LSTM) and tests/test_training.py (a step goes down the gradient).
@@ -102,7 +102,7 @@ def test_every_combination_trains(members_: tuple[str, ...], forty_verbs: Datase
             losses = trainer.train_epoch()
             assert all(math.isfinite(value) for value in vars(losses).values())
     except Diverged as error:
-        # The report's own rates (1.0 and 0.05) are for its networks, one word at a time.
+        # The report's rates (1.0 and 0.05) are meant for its networks, one word per step.
         assert members_[3] == "report", error
         return
     assert finite(trainer)
@@ -115,7 +115,7 @@ def test_every_combination_trains(members_: tuple[str, ...], forty_verbs: Datase
 @cases(40, 1000)
 @example("report", "sgd", 1e6, 0.0, 1.0)
 @example("two levels", "adam", 1e6, 0.0, 1.0)
-@example("one level", "sgd", 1e6, 0.0, 1e300)  # whose square is no float
+@example("one level", "sgd", 1e6, 0.0, 1e300)  # its square overflows
 @given(
     st.sampled_from(list(MODELS)),
     st.sampled_from(["adam", "sgd"]),
@@ -123,7 +123,7 @@ def test_every_combination_trains(members_: tuple[str, ...], forty_verbs: Datase
     st.sampled_from([0.0, 5.0]),
     st.floats(1e-300, 1e300),
 )
-def test_at_any_learning_rate_numbers_stay_finite_or_it_has_diverged(
+def test_at_any_learning_rate_training_stays_finite_or_reports_divergence(
     kind: str, algorithm: Any, rate: float, clip: float, gamma: float
 ) -> None:
     optimizer = dataclasses.replace(
@@ -141,8 +141,8 @@ def test_at_any_learning_rate_numbers_stay_finite_or_it_has_diverged(
     assert finite(trainer)
 
 
-def test_the_last_step_may_be_the_one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No loss is computed after it: only the weights can tell."""
+def test_divergence_in_the_last_step_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loss is computed after the last step, so only the weights show the fault."""
     trainer = make("report")
     step = trainer._train_step
 
