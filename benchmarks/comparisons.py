@@ -179,22 +179,35 @@ def best_option(name: str, variant: str, runs: Path) -> float | None:
 
 
 def block(name: str, runs: Path) -> str | None:
-    """The comparison's table; None if there are no runs."""
+    """The rows of the best options, and under them all options with the first seed."""
     rows: list[list[str]] = []
-    for variant in COMPARISONS[name].variants:
+    searched: list[list[str]] = []
+    for variant, chosen in COMPARISONS[name].variants.items():
         option = best_option(name, variant, runs)
         if option is None:
             continue
         directories = [_directory(runs, name, variant, option, seed) for seed in SEEDS]
         results = [result for path in directories if (result := _result(path)) is not None]
-        cells = [
-            findings._range([float(result["metrics"][column]) for result in results])
-            for column in COLUMNS
-        ]
-        rows.append([variant, f"{option:g}", str(len(results)), *cells])
-    keys = {chosen.key.rpartition(".")[2] for chosen in COMPARISONS[name].variants.values()}
-    head = "decoder_lr" if keys == {"decoder_lr"} else "highest KL weight"
-    return measuring.table(["variant", head, "n", *COLUMNS.values()], rows) if rows else None
+        rows.append([variant, f"{option:g}", str(len(results)), *_cells(results)])
+        for each in chosen.options:
+            result = _result(_directory(runs, name, variant, each, SEEDS[0]))
+            if result is not None:
+                objective = f"{float(result['objective']['value']):.3f}"
+                searched.append([variant, f"{each:g}", objective, *_cells([result])])
+    if not rows:
+        return None
+    key = next(iter(COMPARISONS[name].variants.values())).key
+    head = "KL weight at its highest" if key.startswith("anneal.") else key.rpartition(".")[2]
+    best = measuring.table(["variant", head, "n", *COLUMNS.values()], rows)
+    every = measuring.table(["variant", head, "objective", *COLUMNS.values()], searched)
+    return f"{best}\n\nAll options with seed 0 (n = 1 each):\n\n{every}"
+
+
+def _cells(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        findings._range([float(result["metrics"][column]) for result in results])
+        for column in COLUMNS
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -93,9 +93,13 @@ def test_the_table_has_the_three_seeds_of_the_best_option(
     document.write_text(markers.format("old"))
     assert comparisons.main(["--table", "--runs", str(tmp_path), "--document", str(document)]) == 0
     lines = document.read_text().splitlines()
-    assert lines[1].startswith("| variant | highest KL weight | n | BLEU-4, ten pairs |")
+    assert lines[1].startswith("| variant | KL weight at its highest | n | BLEU-4, ten pairs |")
     assert lines[3] == "| free bits | 0.1 | 2 | 1 | 0.800 (0.700 to 0.900) | 500 | 8 | 7 | 3 |"
-    assert len(lines) == 5
+    assert lines[5] == "All options with seed 0 (n = 1 each):"
+    assert [line[:26] for line in lines[9:11]] == [
+        "| free bits | 0.1 | 0.900 ", "| free bits | 0.2 | 0.500 "
+    ]  # fmt: skip
+    assert len(lines) == 12
 
 
 def test_an_unknown_comparison_is_one_line(
