@@ -211,7 +211,10 @@ def _table(frame: pd.DataFrame, ranked: pd.DataFrame, by: str | None, width: int
     measures += [c for c in ("objective", *results.PARTS) if c not in measures]
     for column in measures:
         if ranked[column].notna().any():
-            columns.append((_SHORT.get(column, column), _cells(ranked[column]), True))
+            candidate = (_SHORT.get(column, column), _cells(ranked[column]), True)
+            # What they are ranked by is shown at any width.
+            if len(columns) == 2 or _total_width([*columns, candidate]) <= width:
+                columns.append(candidate)
     keys = [key for key in _by_importance(frame, by) if key not in measures]
     if frame["seed"].nunique() > 1 and "seed" not in measures:
         keys.append("seed")

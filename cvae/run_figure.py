@@ -8,6 +8,7 @@ curves in one panel also differ in their line style.
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,7 @@ def pictures(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     found: dict[str, bytes] = {}
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph in a PDF
     with matplotlib.rc_context(_STYLE):
         figure = _drawn(metrics_rows, epoch_rows, loss_rows, config or {}, kept_epoch)
         for kind in formats:

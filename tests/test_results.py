@@ -58,7 +58,7 @@ def test_every_run_is_a_row_with_its_status_and_reason(frame: pd.DataFrame) -> N
     reasons = frame.set_index("trial")["reason"]
     assert reasons[3] == "kl is 1e9 at step 812"
     assert reasons[7] == "RuntimeError: out of memory"
-    assert reasons[9] == "no result.json: the run was killed, or still goes on"
+    assert reasons[9] == "no result.json: the run was killed, or has just begun"
     assert reasons[11].startswith("result.json is no JSON: ")
     assert reasons[frame["status"] == "complete"].isna().all()
 

@@ -90,7 +90,7 @@ def test_a_name_that_cannot_be_used_is_refused_before_anything_is_written(tmp_pa
     interpolation.mkdir()
     for place, path, says in (
         (tmp_path, latin, r"error: data.train_path is 'caf\udce9.txt'; allowed: a text in UTF-8"),
-        (interpolation, "train.txt", f"error: {interpolation}: Hydra would read ${{...}} in the "),
+        (interpolation, "train.txt", f"error: {interpolation}: Hydra interprets ${{...}} in the "),
     ):
         (place / path).write_text("walk walks walking walked\n")
         finished = run(*TOY, f"data.train_path='{path}'", cwd=place)

@@ -72,6 +72,7 @@ SMALL = {
                 "grid_features": 2},
     "single": {"hidden_size": 24, "encoder_hidden_size": 16, "embedding_size": 12},
     "report": {"hidden_size": 24, "condition_size": 4, "latent_size": 8},
+    "report_symbol": {"hidden_size": 24, "condition_size": 4, "latent_size": 8},
 }  # fmt: skip
 EPOCHS = 10 if FULL else 1  # of five steps
 

@@ -72,7 +72,8 @@ def test_a_sweep_and_its_continuation(standin: Standin) -> None:
     assert "printed by" not in output and "alembic" not in output
     assert "printed by" in (standin.sweep / "trial_00000/console.log").read_text()
     assert (standin.sweep / "multirun.yaml").exists()
-    assert len(re.findall("complete", (standin.sweep / "sweep.log").read_text())) == 6
+    log = (standin.sweep / "sweep.log").read_text()
+    assert len(re.findall(r"/6 #\d complete", log)) == 6 and "6 trials: 6 complete" in log
 
     # The same command: nothing to do. A higher total: only the rest.
     standin.run(*SPACE, "kind=choice(plain,fancy)")
