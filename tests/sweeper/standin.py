@@ -36,7 +36,12 @@ class Standin:
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a program of this application is started with."""
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("CVAE_")}
+        # COLUMNS and LINES speak of pytest's own terminal.
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("CVAE_") and name not in ("COLUMNS", "LINES")
+        }
         return variables | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"} | more
 
     def start(self, *overrides: str, **environment: str) -> subprocess.Popen[str]:
