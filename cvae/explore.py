@@ -24,6 +24,7 @@ from cvae.terminal import (
     interrupt_is_late,
     interrupt_raises,
     run_directory,
+    run_of,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     if options.places is not None and not 2 <= options.places <= MOST_PLACES:
         raise InputError(f"--places is {options.places}; allowed: 2 to {MOST_PLACES}")
-    targets = _targets(options)
+    directory = run_of("cvae.explore", options.run_dir)
+    targets = _targets(options, directory)
     words = check_words(options.walk) if options.walk else []
 
     from cvae import latent_figure, latent_page, latent_planes, latent_space, trained_run
@@ -106,7 +108,7 @@ def _run(options: argparse.Namespace) -> None:
 
     interrupt_raises()  # a file may be half written from here on
     try:
-        run = trained_run.load(options.run_dir)
+        run = trained_run.load(directory)
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     encoded = latent_space.row_latents(run.model, run.dataset.train)
@@ -140,7 +142,7 @@ def _run(options: argparse.Namespace) -> None:
             seen,
             colouring=options.colour,
             title=title,
-            command=f"python -m cvae.interpolate {shlex.quote(str(options.run_dir))}",
+            command=f"python -m cvae.interpolate {shlex.quote(str(directory))}",
             walk=(ends[0], ends[1]) if ends else None,
         ).encode()
 
@@ -153,14 +155,20 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(str(error)) from error
 
 
-def _targets(options: argparse.Namespace) -> dict[str, Path]:
-    """The files to write, by kind, checked before a minute of work."""
+def _targets(options: argparse.Namespace, directory: Path) -> dict[str, Path]:
+    """The files to write, by kind, checked before a minute of work.
+
+    Args:
+        directory: the run's, where they go without a name of their own.
+    """
     given = {"html": options.html, "png": options.png}
     if any(path == "" for path in given.values()):
         raise InputError("--html and --png need the name of a file")
     targets = {kind: Path(path) for kind, path in given.items() if path}
     if not targets:
-        targets = {"html": options.run_dir / HTML, "png": options.run_dir / PNG}
+        if not directory.is_dir():
+            raise InputError(f"{directory}: no such run directory; check the path")
+        targets = {"html": directory / HTML, "png": directory / PNG}
     for path in targets.values():
         if path.is_dir():
             raise InputError(f"{path}: is a directory; name a file")

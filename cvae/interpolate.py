@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
 from cvae.convert import check_words, infer_tenses
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory
+from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     from cvae.run_directory import RunDirectoryError
 
     try:
-        run = trained_run.load(options.run_dir)
+        run = trained_run.load(run_of("cvae.interpolate", options.run_dir))
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     encoded = latent_space.row_latents(run.model, run.dataset.train)

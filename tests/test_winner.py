@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cvae import compare, convert, generate, report_page, results, winner
+from cvae import compare, convert, explore, generate, interpolate, report_page, results, winner
 from cvae.winner import WinnerError
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
@@ -237,7 +237,13 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(study: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "words"), [(convert, ["abandon", "--to", "past"]), (generate, ["-n", "1"])]
+    ("program", "words"),
+    [
+        (convert, ["abandon", "--to", "past"]),
+        (generate, ["-n", "1"]),
+        (interpolate, ["walk", "swim"]),
+        (explore, []),
+    ],
 )
 def test_programs_tell_which_trial_they_use(
     program: Any, words: list[str], study: Path, capsys: pytest.CaptureFixture[str]
