@@ -23,6 +23,7 @@ from hydra.core.override_parser.types import (
     Transformer,
     ValueType,
 )
+from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from ._errors import SweepError
@@ -65,6 +66,14 @@ def read_overrides(texts: Iterable[str], loader: ConfigLoader | None) -> Parsed:
     return parsed
 
 
+def reads_as_one_value(text: str) -> bool:
+    """Whether a text is an override that searches nothing."""
+    try:
+        return not OverridesParser.create().parse_override(text).is_sweep_override()
+    except HydraException:
+        return False
+
+
 def _read(override: Override, text: str, parsed: Parsed) -> None:
     if override.is_delete():
         parsed.deletions.append(text)
@@ -72,7 +81,11 @@ def _read(override: Override, text: str, parsed: Parsed) -> None:
     key = override.get_key_element()
     if not override.is_sweep_override():
         parsed.forget(key, parsed.distributions)
-        parsed.fixed[key] = override.get_value_element_as_str()
+        written = override.get_value_element_as_str()
+        # What a function of the grammar made of a text is not always written so that it can be read
+        # again; the text itself can.
+        can_be_read = reads_as_one_value(f"{key}={written}")
+        parsed.fixed[key] = written if can_be_read else text.partition("=")[2]
         return
     parsed.forget(key, parsed.fixed)
     try:

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from ._search import Parsed, rounded
+from ._search import Parsed, reads_as_one_value, rounded
 
 
 @dataclass
@@ -131,7 +129,7 @@ def override_text(key: str, value: Any) -> str:
     if value is None:
         return f"{key}=null"
     text = f"{key}={value}"
-    if not isinstance(value, str) or _reads_as_one_value(text):
+    if not isinstance(value, str) or reads_as_one_value(text):
         return text
     return f"{key}={quoted(value)}"
 
@@ -154,13 +152,6 @@ def quoted(text: str) -> str:
 def literal(text: str) -> str:
     """A text in quotes that is no interpolation, whatever is in it."""
     return quoted(re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text))
-
-
-def _reads_as_one_value(text: str) -> bool:
-    try:
-        return not OverridesParser.create().parse_override(text).is_sweep_override()
-    except HydraException:
-        return False
 
 
 def _ends(distribution: BaseDistribution) -> list[Any]:

@@ -20,7 +20,7 @@ import optuna
 import pytest
 import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
@@ -149,6 +149,7 @@ def test_every_sampler_draws_the_values_of_a_search() -> None:
     ),
     st.sampled_from(["k", "+k", "~k", "k@p", "a.b", "", "k k"]),
 )  # fmt: skip
+@example("json_str({a:1})", "k")
 def test_any_override_is_a_space_or_one_line(search: str, key: str) -> None:
     try:
         space = make_space(read_overrides([f"{key}={search}"], None), {})
