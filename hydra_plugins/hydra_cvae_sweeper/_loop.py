@@ -133,6 +133,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         if "hydra.sweeper.study_name" not in given:
             self.study_name = name_of(overrides, self.settings["identity_ignore"] or [])
             change_hydra(config, "hydra.sweeper.study_name", self.study_name)
+        # Not in the config: Hydra 1.4 refuses a sweep whose own keys differ from its jobs'.
         params: Any = {
             str(key): value
             for key, value in (self.params or {}).items()
@@ -141,9 +142,6 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
         self.params = params
         self.search_space = None  # of Hydra 1.3
         self.settings = {**self.settings, "conditional": {}}
-        sweeper = config.hydra.sweeper
-        with read_write(sweeper), open_dict(sweeper):
-            sweeper.params, sweeper.conditional = params, {}
         self.is_own_grid = "hydra/sweeper/sampler" not in given and is_grid(overrides)
         if self.is_own_grid and "hydra.sweeper.n_trials" not in given:
             self.n_trials = _ALL

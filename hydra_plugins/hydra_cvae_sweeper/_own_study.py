@@ -83,9 +83,11 @@ def change_hydra(config: DictConfig, key: str, value: str) -> None:
 
     A job's config is composed anew, from these overrides and its own.
     """
-    overrides = config.hydra.overrides
-    with read_write(config), read_write(overrides), open_dict(config), open_dict(overrides):
-        OmegaConf.update(config, key, value)
+    parent, _, name = key.rpartition(".")
+    node, overrides = OmegaConf.select(config, parent), config.hydra.overrides
+    # Hydra 1.4 marks the nodes themselves read-only, 1.3 the root.
+    with read_write(node), read_write(overrides), open_dict(node), open_dict(overrides):
+        node[name] = value
         overrides.hydra.append(f"{key}={value}")
 
 

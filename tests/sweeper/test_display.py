@@ -70,8 +70,8 @@ def test_a_terminal_shows_where_the_search_stands(columns: int, standin: Standin
     painted = on_terminal(standin, columns, *overrides)
     shown = states(painted)
     assert any(re.match("0 of 3 trials done, [12] running", text) for text in shown)
-    assert any(re.match(r"  #0 +\d+ s  step [012]  objective \d", text) for text in shown)
-    assert any(re.match(r"  best [\d.]+ \(#\d\): kind=a", text) for text in shown)
+    assert any(re.match(r"  #\d +\d+ s  step [012]  objective \d", text) for text in shown)
+    assert any(re.match(r"  best [\d.]+ \(#\d\): (x|kind)=", text) for text in shown)
     lines = [text for text in shown if re.match(r"[123]/3 #\d complete", text)]
     assert len(lines) == 3
     moving = [text for text in shown if re.match(r"\d of 3|  #|  best|\d/3", text)]
