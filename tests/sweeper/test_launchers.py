@@ -73,12 +73,16 @@ LAUNCHERS = [
 ]
 
 
+# Ray's workers would otherwise wait for everything else on the machine.
+NOT_NICE = {"RAY_worker_niceness": "0"}
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str]) -> None:
     standin.run(
         "x=choice(1,2)", "mode=choice(fine,raise)", "steps=1", *launcher,
         "hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2",
-        "hydra.sweeper.max_consecutive_failures=0",
+        "hydra.sweeper.max_consecutive_failures=0", **NOT_NICE,
     )  # fmt: skip
     trials = standin.trials()
     found = {(trial.params["x"], trial.params["mode"]): trial for trial in trials}
@@ -109,6 +113,6 @@ def test_a_launcher_runs_every_trial_once(standin: Standin, launcher: list[str])
 def test_a_launcher_continues_trials_in_later_batches(
     standin: Standin, launcher: list[str]
 ) -> None:
-    standin.run(*HALVED, CONFIRMED, *launcher, "hydra.sweeper.n_jobs=2")
+    standin.run(*HALVED, CONFIRMED, *launcher, "hydra.sweeper.n_jobs=2", **NOT_NICE)
     check_halved(standin, standin.trials())
     assert sum("confirms" in trial.user_attrs for trial in standin.trials()) == 4
