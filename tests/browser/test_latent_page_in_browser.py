@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,6 @@ def write(path: Path, places: Places, *, units: int = 2, walk: Any = None) -> Pa
     )
     path.write_text(page)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with webdriver.Browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import json
 import math
 import sys
 import urllib.parse
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,6 @@ from fabricated_runs import fabricate_run, fabricate_study, fabricate_sweep
 pytestmark = pytest.mark.skipif(
     webdriver.missing() is not None, reason=webdriver.missing() or "no browser"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with webdriver.Browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +46,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def page(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    report_page.write(frame, path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def seeds_page(seeds: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "seeds.html"
     report_page.write(seeds, path)
     return path
-
-
-@pytest.fixture
-def opened(browser: Any, page: Path) -> Any:
-    browser.resize(1280, 900)
-    browser.dark(False)
-    browser.log()
-    browser.open(page)
-    yield browser
-    severe = [entry["message"] for entry in browser.log() if entry["level"] == "SEVERE"]
-    assert severe == []
 
 
 def settle(browser: Any) -> None:

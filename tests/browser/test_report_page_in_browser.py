@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,34 +28,10 @@ FIRST = "#table tbody tr:first-child td:nth-child(2)"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with webdriver.Browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     root = tmp_path_factory.mktemp("multirun")
     fabricate_sweep(root / "search", 60)
     return results.load(root / "search")
-
-
-@pytest.fixture(scope="module")
-def page(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    report_page.write(frame, path)
-    return path
-
-
-@pytest.fixture
-def opened(browser: Any, page: Path) -> Any:
-    browser.resize(1280, 900)
-    browser.dark(False)
-    browser.log()
-    browser.open(page)
-    yield browser
-    severe = [entry["message"] for entry in browser.log() if entry["level"] == "SEVERE"]
-    assert severe == []
 
 
 def settle(browser: Any) -> None:
