@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,7 +128,10 @@ def test_the_end_names_the_winner_and_what_comes_next(standin: Standin) -> None:
     assert re.search(rf"^8 trials: {good} complete, {bad} failed; \d+ s$", output, re.MULTILINE)
     place = f"sweep/{best.user_attrs['directory']}"
     assert f"best {best.value:.4g} (#{best.number}): {place}\n" in output
-    assert output.endswith(f"to list:\n  {sys.executable} -m ls {place} sweep\n")
+    last = re.search(rf"\nto list:\n  (\S+) -m ls {re.escape(place)} sweep\n\Z", output)
+    assert last, output
+    # Its short name where the PATH leads to it, as in an activated environment.
+    assert shutil.which(last[1]) == sys.executable
 
 
 def test_ctrl_c_and_the_restart_say_what_is_best(standin: Standin) -> None:
