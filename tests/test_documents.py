@@ -27,10 +27,10 @@ DOCUMENTS = sorted(
 WRITTEN = [
     *DOCUMENTS,
     *sorted(config_directory().rglob("*.yaml")),
-    *sorted((REPOSITORY / "cvae").glob("*.py")),
+    *sorted((REPOSITORY / "cvae").rglob("*.py")),
 ]
 
-MODULES = {path.stem for path in REPOSITORY.glob("cvae/*.py")}
+MODULES = {path.stem for path in REPOSITORY.glob("cvae/*.py")} | {"results"}
 FILES_OF_A_RUN = {"config.yaml", "losses.csv", "metrics.csv", "model.json", "run.log"}
 
 # Plugins that are installed by extras.
