@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from . import _confirm, _halving, _start
-from ._errors import SweepError
 from ._files import located, write_unfinished
 from ._nursery import Outcome
 from ._owner import Owner, is_dead
@@ -488,34 +487,6 @@ def _tell(
         # may have given this trial back; both leave a finished trial.
         if not study.get_trials(deepcopy=False)[number].state.is_finished():
             raise
-
-
-def patiently(
-    action: Callable[[], Any],
-    *,
-    seconds: float,
-    trouble: tuple[type[Exception], ...],
-    give_up: Callable[[], bool],
-    describe: Callable[[Exception], str],
-    complain: Callable[[str], None],
-) -> Any:
-    """Run an action that may be repeated, again and again while the database is away."""
-    began = time.monotonic()
-    complained = False
-    while True:
-        try:
-            return action()
-        except trouble as error:
-            waited = time.monotonic() - began
-            if waited >= seconds or give_up():
-                raise SweepError(
-                    f"the study's database did not answer for {waited:.0f} s "
-                    f"({describe(error)}); the same command continues the sweep when it is back"
-                ) from None
-            if not complained:
-                complain(describe(error))
-                complained = True
-            time.sleep(min(1.0, seconds))
 
 
 def unused_directory(sweep_dir: str, wanted: str) -> str:

@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,17 @@ class Space:
     def conditional_keys(self) -> list[str]:
         """The keys that some trials lack."""
         return list(dict.fromkeys(key for keys in self.conditional.values() for key in keys))
+
+    def grid(self, values_of: Callable[[str, BaseDistribution], Sequence[Any]]) -> Grid:
+        """The grid of the values that ``values_of`` gives for each key and its distribution."""
+
+        def values(kinds: Iterable[tuple[str, BaseDistribution]]) -> dict[str, Sequence[Any]]:
+            return {key: values_of(key, kind) for key, kind in kinds}
+
+        choices = values(self.distributions.items())
+        if not self.conditional:
+            return Grid(choices)
+        return Grid(choices, lambda point: values(self.following(point)), self.conditional_keys())
 
     def checks(self, groups: Sequence[str], most: int) -> list[dict[str, Any]]:
         """Points that show whether trials can be composed at all, and how much they leave out.

@@ -1,4 +1,4 @@
-"""The class that Hydra finds; the work is in `_loop`, imported late with Optuna."""
+"""The class that Hydra finds; the work is in `_sweep`, imported late with Optuna."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CvaeOptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra with everything a sweep needs."""
-        from ._loop import StudySweeper
+        from ._sweep import StudySweeper
 
         with _errors_as_one_line():
             self.sweeper = StudySweeper(self.settings)

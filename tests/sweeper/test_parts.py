@@ -34,15 +34,16 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
     counted,
     judge,
     known_params,
-    patiently,
     unused_directory,
 )
+from hydra_plugins.hydra_cvae_sweeper._claims import Claims
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._files import located
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
-from hydra_plugins.hydra_cvae_sweeper._loop import StudySweeper, _quiet_libraries
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
+from hydra_plugins.hydra_cvae_sweeper._patience import Patience, patiently
+from hydra_plugins.hydra_cvae_sweeper._plan import Plan
 from hydra_plugins.hydra_cvae_sweeper._search import all_values, read_overrides
 from hydra_plugins.hydra_cvae_sweeper._space import (
     Grid,
@@ -51,7 +52,9 @@ from hydra_plugins.hydra_cvae_sweeper._space import (
     override_text,
     spaced,
 )
+from hydra_plugins.hydra_cvae_sweeper._stop import StopRequest
 from hydra_plugins.hydra_cvae_sweeper._storage import StudyStorage, url_of
+from hydra_plugins.hydra_cvae_sweeper._sweep import _quiet_libraries
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -625,32 +628,35 @@ def test_failed_trials_are_queued_again_once(url: str, tmp_path: Path) -> None:
 
 
 def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweeper = StudySweeper.__new__(StudySweeper)
-    sweeper.book, sweeper.claims = open_book(url, this_process(), total=1), {}
-    sweeper.custom_search_space_extender = None
-    sweeper.is_exhausted = False
-    sweeper.space = make_space(read_overrides(["x=interval(0.0,1.0)"], None), {})
+    book = open_book(url, this_process(), total=1, directory=str(tmp_path))
+    space = make_space(read_overrides(["x=interval(0.0,1.0)"], None), {})
+    plan = Plan(str(tmp_path), ["minimize"], space)
+    storage = StudyStorage(url)
+    patience = Patience(storage, StopRequest(), seconds=0.0)
+    configs: Any = None  # not used: trials are named by the study's numbers
+    claims = Claims(book, plan, configs, storage, patience, allow_repeats=False, extend=None)
 
     def away(*_: object) -> None:
         raise optuna.exceptions.StorageInternalError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweeper.book.study._storage, "set_trial_param", away)
-        with pytest.raises(optuna.exceptions.StorageInternalError):
-            sweeper._claim_one()
-    assert not sweeper.claims
-    sweeper.grid, sweeper.settings, sweeper.repeats = None, {"repeats": False}, 0
+        patch.setattr(book.study._storage, "set_trial_param", away)
+        with pytest.raises(SweepError, match="did not answer"):
+            claims.take()
+    assert not claims.running
     with monkeypatch.context() as patch:
-        patch.setattr(sweeper, "_repeated_by", away)
-        with pytest.raises(optuna.exceptions.StorageInternalError):
-            sweeper._claim_and_sample()
-    assert not sweeper.claims
-    claim = sweeper._claim_and_sample()
+        patch.setattr(claims, "_repeated_by", away)
+        with pytest.raises(SweepError, match="did not answer"):
+            claims.take()
+    assert not claims.running
+    claim = claims.take()
     assert claim is not None and claim.trial.user_attrs["retry_of"] == 1
+    assert list(claims.running) == [claim.number] and (tmp_path / claim.directory).is_dir()
+    assert claim.overrides == [f"x={claim.trial.params['x']}"]
     assert 0.0 <= claim.trial.params["x"] <= 1.0
-    assert sweeper.book.trials()[0].state == TrialState.FAIL
+    assert book.trials()[0].state == TrialState.FAIL
 
 
 def test_the_job_reports_to_the_same_trial(url: str) -> None:
