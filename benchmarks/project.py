@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from cvae import config as config_rules
 from cvae import evaluation, metrics
 from cvae.data import Dataset, Paradigm
-from cvae.experiment import load_dataset, make_trainer
+from cvae.from_config import load_dataset, make_trainer
 from cvae.model import build_model
 from cvae.run import config_directory
 from cvae.training import Trainer

@@ -9,33 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import platform
-import subprocess
 import textwrap
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import hydra.utils
 import torch
-from torch import Tensor
 
-from cvae import evaluation, reporting, run_figure, trial
-from cvae.batches import TrainingRows
-from cvae.config import ConfigError
-from cvae.data import Dataset, load_files, load_table
-from cvae.model import ConditionalVAE, build_model, misfit
-from cvae.optimizers import Diverged, OptimizerSettings
+from cvae import evaluation, provenance, reporting, run_figure, trial
+from cvae.from_config import device_of, load_dataset, make_trainer
+from cvae.model import build_model
+from cvae.objectives import Parts, Value, as_returned, objective_of, parts_of, scalar, worst
+from cvae.optimizers import Diverged
+from cvae.resumption import is_same, refuse_finished, refuse_other
 from cvae.run_directory import CHECKPOINT, LOSSES, RunDirectory, RunDirectoryError
-from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
+from cvae.run_progress import RunProgress, read_progress
 from cvae.state import StateError
-from cvae.training import EpochLosses, Trainer, TrainingSettings
+from cvae.training import EpochLosses
 
 log = logging.getLogger(__name__)
 
@@ -47,52 +41,6 @@ SHOWN_PARADIGMS: Final = 8
 
 class OutOfMemory(ValueError):
     """The config is valid, but too large for this machine."""
-
-
-Value = float | list[float]
-Parts = Mapping[str, float]
-
-
-def _weighted(parts: Parts, *, bleu_weight: float, gaussian_weight: float) -> Value:
-    return bleu_weight * parts["bleu4"] + gaussian_weight * parts["generation"]
-
-
-OBJECTIVES: Final[Mapping[str, Callable[..., Value]]] = {
-    "weighted": _weighted,
-    "bleu": lambda parts: parts["bleu4"],
-    "gaussian": lambda parts: parts["generation"],
-    "pareto": lambda parts: [parts["bleu4"], parts["generation"]],
-}
-"""What a run returns, by ``objective.name``: of ``bleu4`` and ``generation``; larger is better."""
-
-PARTS: Final = ("bleu4", "gaussian_score", "gaussian_variety")
-"""What ``result.json`` tells of the objective's parts, whichever of them count."""
-
-COUNTED_CONVERSIONS: Final[Mapping[str, str]] = {"unseen": "dev_bleu4", "seen": "seen_bleu4"}
-"""The metric that is the parts' ``bleu4``, by ``objective.conversions``."""
-
-COUNTED_GENERATION: Final[Mapping[str, str]] = {
-    "variety": "gaussian_variety",
-    "share": "gaussian_score",
-}
-"""The part that is ``generation``, by ``objective.generation``."""
-
-FORMER_GENERATION: Final = "share"
-"""What ``objective.generation`` was before there was the key."""
-
-
-@dataclass
-class _Progress:
-    """What a run has found so far; part of every checkpoint."""
-
-    rows: list[dict[str, float | None]] = field(default_factory=list)
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best_value: float = -math.inf
-    best_epoch: int | None = None
-    best_parts: dict[str, float] = field(default_factory=dict)
-    best_state: dict[str, Tensor] = field(default_factory=dict)
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +93,7 @@ def check_input(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError, DataError: as ``run`` would.
     """
-    _device(config["device"])
+    device_of(config["device"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself will say
         load_dataset(config["data"])
@@ -162,52 +110,10 @@ def check_directory(config: Mapping[str, Any], directory: Path) -> None:
     files = RunDirectory(directory)
     files.create()
     with files.lock():
-        _refuse_finished(files)
+        refuse_finished(files)
         found = files.read_checkpoint()
         if found is not None:
-            _refuse_other(directory, found[1], config)
-
-
-def _refuse_finished(files: RunDirectory) -> None:
-    if (files.path / "result.json").exists() and not _is_paused(files):
-        files.clear_checkpoint()  # a kill between the two may have left it
-        raise RunDirectoryError(
-            f"{files.path}: holds a finished run; choose another directory or remove it"
-        )
-
-
-def _is_paused(files: RunDirectory) -> bool:
-    """Whether the run stopped at a rung of a search, from where it can go on."""
-    try:
-        trial = files.read_result().get("trial")
-    except RunDirectoryError:
-        return False
-    return isinstance(trial, dict) and "paused" in trial
-
-
-def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    if _is_same(counters.get("config"), config):
-        return
-    former = {"objective": {**config["objective"], "generation": FORMER_GENERATION}}
-    if _is_same(counters.get("config"), {**config, **former}):
-        raise RunDirectoryError(
-            f"{path}: holds an interrupted run with objective.generation={FORMER_GENERATION}; give "
-            "that, too, to continue it, or choose another directory"
-        )
-    raise RunDirectoryError(
-        f"{path}: holds an interrupted run of another config; repeat its own overrides "
-        "(.hydra/overrides.yaml) to continue it, or choose another directory"
-    )
-
-
-def _is_same(stored: object, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint's config is this one; it may be older than ``objective.generation``."""
-    if "generation" in config["objective"] and isinstance(stored, dict):
-        objective = stored.get("objective")
-        if isinstance(objective, dict):
-            former = {"generation": FORMER_GENERATION}
-            stored = {**stored, "objective": {**former, **objective}}
-    return bool(stored == config)
+            refuse_other(directory, found[1], config)
 
 
 class _Run:
@@ -215,25 +121,26 @@ class _Run:
         self, config: Mapping[str, Any], files: RunDirectory, overrides: list[str]
     ) -> None:
         self.config = config
+        self.objective = config["objective"]
         self.files = files
         self.overrides = overrides
         self.started_at = datetime.now(UTC)
         self.clock = time.monotonic()
         self.trial = trial.current()
-        _refuse_finished(files)
+        refuse_finished(files)
         if config["threads"]:
             torch.set_num_threads(config["threads"])
-        self.device = _device(config["device"])
+        self.device = device_of(config["device"])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             self.dataset = load_dataset(config["data"])
         for warning in caught:
             log.warning("%s", warning.message)
         torch.manual_seed(config["seed"])
-        self.model_config = _without(("name",), config["model"])
-        self.model = build_model(config["model"]["name"], **self.model_config).to(self.device)
+        self.model_config = {"name": config["model"]["name"], **config["model"]}
+        self.model = build_model(**self.model_config).to(self.device)
         self.trainer = make_trainer(config, self.model, self.dataset, self.device)
-        self.progress = _Progress()
+        self.progress = RunProgress()
         self.paused: _Paused | None = None
 
     def execute(self) -> float | tuple[float, ...]:
@@ -244,7 +151,7 @@ class _Run:
         except Diverged as error:
             log.warning("Diverged: %s.", error)
             self._write_unfinished("diverged", str(error))
-            return _as_returned(self._worst())
+            return as_returned(worst(self.objective))
         except Exception as error:
             if type(error).__name__ == "TrialPruned":
                 self._write_unfinished("pruned", str(error))
@@ -298,8 +205,8 @@ class _Run:
         table = evaluation.measure(self._observations(), evaluation.DURING_TRAINING)
         progress.evaluate_seconds += time.monotonic() - began
         progress.rows.append(self._row({**vars(losses), **table}))
-        parts = _parts(table, self.config["objective"]["conversions"])
-        value = _scalar(self._objective(parts))
+        parts = parts_of(table, self.objective["conversions"])
+        value = scalar(objective_of(self.objective, parts))
         progress.rows[-1]["dev_objective"] = value
         if self._is_better(value):
             progress.best_value, progress.best_parts = value, parts
@@ -334,17 +241,6 @@ class _Run:
             device=self.device,
         )
 
-    def _objective(self, parts: Parts) -> Value:
-        node = self.config["objective"]
-        counted = {"bleu4": parts["bleu4"]}
-        if "generation" in node:
-            counted["generation"] = parts[COUNTED_GENERATION[node["generation"]]]
-        knobs = _without(("name", "conversions", "generation"), node)
-        return OBJECTIVES[node["name"]](counted, **knobs)
-
-    def _worst(self) -> Value:
-        return self._objective(dict.fromkeys(PARTS, 0.0))
-
     def _show(self, parts: Parts) -> None:
         """Tell whoever watches the search how far the run is, and how good."""
         if self.trial is None:
@@ -361,7 +257,7 @@ class _Run:
         if self.trial is None or self.trainer.finished:
             return
         table = self.progress.rows[-1]
-        self._show(_parts(table, self.config["objective"]["conversions"]))
+        self._show(parts_of(table, self.objective["conversions"]))
         step = len(self.progress.rows) - 1
         self.trial.report(self.progress.best_value, step)
         if self.trial.should_prune():
@@ -389,9 +285,9 @@ class _Run:
             table, step = progress.rows[-1], step - 1
         else:
             table = self._row(evaluation.measure(self._observations(), evaluation.DURING_TRAINING))
-            here = _parts(table, self.config["objective"]["conversions"])
-            if self._is_better(_scalar(self._objective(here))):
-                parts, value = here, _scalar(self._objective(here))
+            here = parts_of(table, self.objective["conversions"])
+            if self._is_better(scalar(objective_of(self.objective, here))):
+                parts, value = here, scalar(objective_of(self.objective, here))
         if self.trial.stops_at(rung, value, step):
             self.paused = _Paused(rung, parts, table)
             raise trial.pruned(
@@ -403,19 +299,9 @@ class _Run:
 
     def _write_checkpoint(self) -> None:
         tensors, counters = self.trainer.state()
-        progress = self.progress
-        tensors |= {f"best.{name}": value for name, value in progress.best_state.items()}
-        counters |= {
-            "config": self.config,
-            "rows": progress.rows,
-            "epochs": progress.epochs,
-            "best_value": None if math.isinf(progress.best_value) else progress.best_value,
-            "best_parts": progress.best_parts,
-            "best_epoch": progress.best_epoch,
-            "train_seconds": progress.train_seconds,
-            "evaluate_seconds": progress.evaluate_seconds,
-        }
-        self.files.write_checkpoint(tensors, counters)
+        best, found = self.progress.state()
+        counters |= {"config": self.config, **found}
+        self.files.write_checkpoint(tensors | best, counters)
         self._write_losses()
 
     def _resume(self) -> None:
@@ -426,12 +312,20 @@ class _Run:
                 continue
             tensors, counters = found
             if path == self.files.path:
-                _refuse_other(path, counters, self.config)
-            elif not _is_same(counters.get("config"), self.config):
+                refuse_other(path, counters, self.config)
+            elif not is_same(counters.get("config"), self.config):
                 continue
             try:
                 self.trainer.load_state(tensors, counters)
-                self.progress = self._progress_of(tensors, counters)
+                self.progress = read_progress(
+                    tensors,
+                    counters,
+                    model=self.model,
+                    device=self.device,
+                    epoch=self.trainer.epoch,
+                    is_finished=self.trainer.finished,
+                    needs_variety=self.objective.get("generation") == "variety",
+                )
             except StateError as error:
                 raise RunDirectoryError(
                     f"{path / CHECKPOINT}: does not fit this run ({error}); delete it to start "
@@ -446,55 +340,6 @@ class _Run:
     def _repeated(self) -> tuple[Path, ...]:
         """Directories of the interrupted trials in whose place this one runs, the latest first."""
         return () if self.trial is None else self.trial.resume_from
-
-    def _progress_of(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> _Progress:
-        """What a checkpoint says about the run so far.
-
-        Raises:
-            StateError: if it is nothing that ``_write_checkpoint`` writes.
-        """
-        best = {
-            name.removeprefix("best."): value.to(self.device)
-            for name, value in tensors.items()
-            if name.startswith("best.")
-        }
-        rows, epochs = counters.get("rows"), counters.get("epochs")
-        for name, table in (("rows", rows), ("epochs", epochs)):
-            if not isinstance(table, list) or not all(map(_is_row, table)):
-                raise StateError(f"{name} is no table of numbers")
-        assert rows is not None and epochs is not None
-        numbers = [counters.get("train_seconds"), counters.get("evaluate_seconds")]
-        parts = counters.get("best_parts")
-        if rows:
-            numbers.append(counters.get("best_value"))
-            # One from before ``objective.generation`` has no variety.
-            is_new = self.config["objective"].get("generation") == "variety"
-            needed = {*PARTS} if is_new else {"bleu4", "gaussian_score"}
-            if not isinstance(parts, dict) or not needed <= parts.keys() <= {*PARTS}:
-                raise StateError("best_parts are not the objective's")
-            numbers += parts.values()
-            fault = misfit(best, self.model.state_dict())
-            if fault:
-                raise StateError(f"its best weights are not this network's: {fault}")
-        if len(epochs) != self.trainer.epoch or (self.trainer.finished and not rows):
-            raise StateError(f"epochs has {len(epochs)} rows after {self.trainer.epoch} epochs")
-        if not all(_is_number(value) for value in numbers):
-            raise StateError("a time or a best value is no number")
-        best_epoch = counters.get("best_epoch")  # none in a checkpoint of an older version
-        if best_epoch is not None and not (
-            type(best_epoch) is int and 0 < best_epoch <= self.trainer.epoch
-        ):
-            raise StateError("best_epoch is no epoch")
-        return _Progress(
-            rows=rows,
-            epochs=epochs,
-            best_value=counters["best_value"] if rows else -math.inf,
-            best_epoch=best_epoch,
-            best_parts=parts if rows and parts is not None else {},
-            best_state=best if rows else {},
-            train_seconds=counters["train_seconds"],
-            evaluate_seconds=counters["evaluate_seconds"],
-        )
 
     # The end
 
@@ -512,15 +357,13 @@ class _Run:
         warning = evaluation.collapse_warning(seen, table)
         conversions = {split: evaluation.conversion_rows(seen, split) for split in splits}
         samples = evaluation.sample_rows(seen)
-        self.files.write_model(
-            progress.best_state, {"name": self.config["model"]["name"], **self.model_config}
-        )
+        self.files.write_model(progress.best_state, self.model_config)
         self.files.write_table(
             "conversions.csv", [row for split in splits for row in conversions[split]]
         )
         self.files.write_table("samples.csv", samples)
         self._write_curves()
-        value = self._objective(progress.best_parts)
+        value = objective_of(self.objective, progress.best_parts)
         self._show(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
         self._write_result("complete", warning, value, progress.best_parts, table)
@@ -533,9 +376,9 @@ class _Run:
             log.info("%s", line)
         if warning:
             log.warning("%s", textwrap.fill(f"Warning: {warning}", 80))
-        log.info("Objective (%s): %s", self.config["objective"]["name"], value)
+        log.info("Objective (%s): %s", self.objective["name"], value)
         log.info("Files in %s", self.files.path)
-        return _as_returned(value)
+        return as_returned(value)
 
     def _write_unfinished(self, status: str, reason: str) -> None:
         """The result of a run that ended early: its last measurements, and what it returns."""
@@ -543,7 +386,11 @@ class _Run:
         table = dict(rows[-1]) if rows else {}
         if self.paused is not None:
             parts, table = self.paused.parts, self.paused.table
-        value = self._objective(parts) if status == "pruned" and parts else self._worst()
+        value = (
+            objective_of(self.objective, parts)
+            if status == "pruned" and parts
+            else worst(self.objective)
+        )
         self._write_losses()
         if rows:
             self._write_curves()
@@ -584,7 +431,7 @@ class _Run:
                 "status": status,
                 "reason": reason,
                 "objective": {
-                    "name": self.config["objective"]["name"],
+                    "name": self.objective["name"],
                     "value": value,
                     "parts": dict(parts),
                 },
@@ -598,8 +445,8 @@ class _Run:
                     "evaluate": round(self.progress.evaluate_seconds, 3),
                 },
                 "steps": self.trainer.step,
-                "versions": _versions(),
-                "git_commit": _git_commit(),
+                "versions": provenance.versions(),
+                "git_commit": provenance.git_commit(),
                 "started_at": self.started_at.isoformat(timespec="seconds"),
                 "trial": None
                 if self.trial is None
@@ -617,118 +464,8 @@ class _Run:
                 (path / "result.json").unlink(missing_ok=True)
 
 
-# From config nodes to objects
-
-
-def load_dataset(node: Mapping[str, Any]) -> Dataset:
-    """The data set of a ``data`` node."""
-    knobs = _without(("name",), node)
-    if node["name"] == "files":
-        return load_files(
-            _where_typed(knobs["train_path"]),
-            None if knobs["test_path"] is None else _where_typed(knobs["test_path"]),
-            test_tenses=knobs["test_tenses"],
-            dev_count=knobs["dev_count"],
-        )
-    return load_table(node["name"])
-
-
-def _where_typed(path: str) -> str:
-    """``path`` from where Hydra was started, which ``hydra.job.chdir`` leaves."""
-    if os.path.isabs(path):
-        return path
-    return os.path.relpath(hydra.utils.to_absolute_path(path))
-
-
-def make_trainer(
-    config: Mapping[str, Any], model: ConditionalVAE, dataset: Dataset, device: torch.device
-) -> Trainer:
-    """The trainer of a checked config."""
-    training = dict(config["training"])
-    rows = TrainingRows(dataset.train, kept_letters=training.pop("hallucination_kept_letters"))
-    anneal, forcing = config["anneal"], config["teacher_forcing"]
-    return Trainer(
-        model,
-        rows,
-        TrainingSettings(**training, forcing_coin=forcing["coin"]),
-        OptimizerSettings(**_without(("name",), config["optim"])),
-        kl_weight=kl_weight_schedule(**anneal),
-        teacher_forcing_ratio=teacher_forcing_schedule(**forcing),
-        free_nats=anneal.get("free_nats"),
-        target_nats=anneal.get("target_nats"),
-        seed=config["seed"],
-        device=device,
-    )
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(["device is 'cuda', but torch finds no CUDA device here; use device=cpu"])
-    return torch.device(name)
-
-
 def _is_out_of_memory(error: Exception) -> bool:
     # Torch has a class of its own for this on an accelerator, and only words on the CPU.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         "can't allocate memory" in str(error) or "not enough memory" in str(error)
     )
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e100  # type: ignore[arg-type]
-
-
-def _is_row(row: object) -> bool:
-    """Whether it is a row of numbers that may be drawn over its epoch."""
-    return (
-        isinstance(row, dict)
-        and _is_number(row.get("epoch"))
-        and all(value is None or _is_number(value) for value in row.values())
-    )
-
-
-def _without(keys: tuple[str, ...], node: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if key not in keys}
-
-
-def _parts(table: Mapping[str, float | None], conversions: str) -> dict[str, float]:
-    """The objective's parts: never from the report's pairs, the test verbs or the reported bank."""
-    names = (COUNTED_CONVERSIONS[conversions], "dev_gaussian_score", "dev_gaussian_variety")
-    return {part: table[name] or 0.0 for part, name in zip(PARTS, names, strict=True)}
-
-
-def _scalar(value: Value) -> float:
-    return sum(value) if isinstance(value, list) else value
-
-
-def _as_returned(value: Value) -> float | tuple[float, ...]:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _versions() -> dict[str, str]:
-    names = ("cvae-sweep", "torch", "hydra-core", "omegaconf", "optuna", "numpy")
-    found = {"python": platform.python_version(), "torch_threads": str(torch.get_num_threads())}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _git_commit() -> str | None:
-    """The commit of the source checkout this code runs from, if it is one."""
-    source = Path(__file__).resolve().parent.parent
-    if not (source / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(source), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None

@@ -1,8 +1,9 @@
-"""What a run leaves behind: files that are whole or absent, and reading them back safely.
+"""What a run leaves behind: its lock, its result, its tables, its model and its checkpoint.
 
-Every file is written to a temporary name beside it, flushed to disk and renamed, so a reader or
-a killed process never sees half of one. Tensors are stored as safetensors and settings as JSON:
-nothing that is read here can run code, or make the reader take far more memory than the file.
+Every file is written to a temporary name in the same directory, flushed to disk and renamed, so
+that neither a reader nor a killed process leaves or sees half a file. Tensors are stored as
+safetensors and settings as JSON. Reading them cannot run code or take far more memory than the
+file has.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import math
 import numbers
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,20 @@ from types import ModuleType
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from cvae import atomic
-from cvae.model import ConditionalVAE, ModelError, build_model, misfit
+from cvae import saved_model
+from cvae.model import ConditionalVAE
+from cvae.run_files import (
+    RunDirectoryError,
+    existing,
+    one_line,
+    parse_object,
+    read_bytes,
+    reason_of,
+    write_atomically,
+)
+from cvae.tensor_files import pack, read_tensors
 
 fcntl: ModuleType | None
 try:
@@ -37,60 +44,35 @@ try:
 except ImportError:  # not on Windows
     fcntl = None
 
+__all__ = ["RunDirectory", "RunDirectoryError", "write_atomically"]
+
 RESULT: Final = "result.json"
 METRICS: Final = "metrics.csv"
 LOSSES: Final = "losses.csv"
 CURVES: Final = "curves"  # .png, .pdf, .svg
-WEIGHTS: Final = "weights.safetensors"
-MODEL: Final = "model.json"
 CHECKPOINT: Final = "checkpoint.safetensors"
 
 FORMAT: Final = 1
-"""Version of ``model.json``, of the weights' metadata and of the checkpoint's."""
+"""Version of the checkpoint."""
 
-LARGEST_SIZE: Final = 65_536
-"""Largest value of any one size in a model's settings; ours stay below 2,000."""
-
-MOST_LAYERS: Final = 256
-"""Largest value of a setting named ``...layer_count``: each layer costs time even when empty."""
-
-_METADATA_KEY: Final = "cvae"
 _LARGEST_TEXT: Final = 256 * 2**20
-_LOOKED_AT: Final = 0.2  # seconds: who reads the results holds a lock for less
-_LARGEST_MODEL_JSON: Final = 2**20
+_LOOKED_AT: Final = 0.2  # seconds; a reader of the results holds the lock for less
 
 Cell = float | int | str | None
 """A cell of a table; None is an empty cell."""
 
 
-class RunDirectoryError(ValueError):
-    """A run directory that cannot be used; the message is one line naming the file."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that at any moment the old or the new file is there, whole.
-
-    Raises:
-        RunDirectoryError: if it cannot be written; the old file, if any, is untouched then.
-    """
-    try:
-        # What a kill leaves of this, lock() removes.
-        atomic.write(path, lambda temporary: temporary.write_bytes(content))
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be written: {_reason(error)}") from error
-
-
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's directory; making the object touches nothing on disk."""
+    """One run's directory. Creating the object does not touch the disk."""
 
     path: Path
 
     def create(self) -> None:
-        """Make the directory and its parents; one that exists already is fine.
+        """Create the directory and its parents, unless they exist.
 
         Raises:
-            RunDirectoryError: if it is a file, or cannot be made or written to.
+            RunDirectoryError: if it is a file, or cannot be created or written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -100,7 +82,7 @@ class RunDirectory:
                 "choose another directory"
             ) from None
         except OSError as error:
-            raise RunDirectoryError(f"{self.path}: cannot be made: {_reason(error)}") from error
+            raise RunDirectoryError(f"{self.path}: cannot be made: {reason_of(error)}") from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise RunDirectoryError(
                 f"{self.path}: is not writable; change its permissions or choose another directory"
@@ -108,10 +90,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for one run; the system lets go of it if the process dies.
+        """Hold the directory for one run. The system releases it if the process dies.
 
         The empty file ``.lock`` stays: deleting it would let two runs hold two different files
-        of the same name. Where the system or the file system knows no locks, nothing is held.
+        of the same name. If the system or the file system has no locks, nothing is held.
 
         Raises:
             RunDirectoryError: if another run holds the directory, or it cannot be written to.
@@ -120,7 +102,7 @@ class RunDirectory:
         try:
             file = open(path, "ab")  # noqa: SIM115 (held until the run ends)
         except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be written: {_reason(error)}") from error
+            raise RunDirectoryError(f"{path}: cannot be written: {reason_of(error)}") from error
         with file:
             if _lock_file(file.fileno(), self.path):
                 for left_by_a_kill in self.path.glob(".*.tmp"):
@@ -144,13 +126,13 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if it is missing or damaged.
         """
-        path = self._existing(RESULT, "the run has not ended or was killed; run it again")
-        return _parse_object(path, _read(path, _LARGEST_TEXT))
+        path = existing(self.path, RESULT, "the run has not ended or was killed; run it again")
+        return parse_object(path, read_bytes(path, _LARGEST_TEXT))
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | int | None]]) -> None:
         """Write ``metrics.csv``, one row per evaluation; without rows there is no file.
 
-        Columns come in the order in which the rows first name them; what a row lacks is empty.
+        The columns are in the order in which the rows first name them. Missing values are empty.
         """
         if rows:
             self.write_table(METRICS, rows)
@@ -163,13 +145,13 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if it is missing or no table of numbers.
         """
-        path = self._existing(METRICS, "the run was never evaluated; run it again")
+        path = existing(self.path, METRICS, "the run was never evaluated; run it again")
         advice = "delete the directory and run again"
         try:
-            text = _read(path, _LARGEST_TEXT).decode("utf-8")
+            text = read_bytes(path, _LARGEST_TEXT).decode("utf-8")
             lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise RunDirectoryError(f"{path}: is damaged ({_one_line(error)}); {advice}") from error
+            raise RunDirectoryError(f"{path}: is damaged ({one_line(error)}); {advice}") from error
         columns, rows = (lines[0], lines[1:]) if lines else ([], [])
         if not columns or len(set(columns)) < len(columns):
             raise RunDirectoryError(f"{path}: is damaged (no line of column names); {advice}")
@@ -181,7 +163,7 @@ class RunDirectory:
                 )
             except ValueError as error:
                 raise RunDirectoryError(
-                    f"{path}:{number}: is damaged ({_one_line(error)}); {advice}"
+                    f"{path}:{number}: is damaged ({one_line(error)}); {advice}"
                 ) from error
         return parsed
 
@@ -216,87 +198,12 @@ class RunDirectory:
     # Weights
 
     def write_model(self, state: Mapping[str, Tensor], model_config: Mapping[str, Any]) -> None:
-        """Write ``weights.safetensors`` and ``model.json``.
-
-        The weights' own metadata holds ``model_config`` too, so that this one file can never be
-        read with another network's settings; ``model.json`` is the copy for people and other
-        tools. An older, different ``model.json`` goes before the new weights come: a process
-        killed at any point leaves a pair that belongs together, or weights alone, and both load.
-
-        Args:
-            state: the network's ``state_dict()``.
-            model_config: ``name`` and sizes, the keywords of ``model.build_model``.
-
-        Raises:
-            RunDirectoryError: if they cannot be written.
-        """
-        model = dict(model_config)
-        document = json.dumps({"format": FORMAT, "model": model}, indent=2, allow_nan=False)
-        content = f"{document}\n".encode()
-        path = self.path / MODEL
-        try:
-            if path.exists() and path.read_bytes() != content:
-                path.unlink()
-        except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be replaced: {_reason(error)}") from error
-        metadata = {"format": FORMAT, "model": model}
-        write_atomically(self.path / WEIGHTS, _pack(state, metadata))
-        write_atomically(path, content)
+        """Write the network's weights and settings: ``saved_model.write_model``."""
+        saved_model.write_model(self.path, state, model_config)
 
     def load_model(self, device: torch.device | str = "cpu") -> ConditionalVAE:
-        """Rebuild the network that ``write_model`` was given, in evaluation mode.
-
-        Settings cannot make it take much more memory than the tensors in the file do. Torch's
-        global random state is left as it was.
-
-        Raises:
-            RunDirectoryError: if a file is missing, damaged, or does not fit the other.
-        """
-        path = self._existing(WEIGHTS, "the run has not ended, or this is no run directory")
-        state, metadata = _read_tensors(path)
-        config = self._model_config(metadata)
-        stored = sum(tensor.numel() for tensor in state.values())
-        try:
-            with (
-                torch.random.fork_rng(devices=[]),
-                warnings.catch_warnings(action="ignore"),
-                _Budget(2 * stored),
-            ):
-                model = build_model(**config)
-        except (ModelError, TypeError, RuntimeError, ValueError) as error:
-            raise RunDirectoryError(
-                f"{self.path / MODEL}: describes no network of this version ({_one_line(error)}); "
-                "train again, or use the version that made it"
-            ) from error
-        fault = misfit(state, model.state_dict())
-        if fault:
-            raise RunDirectoryError(
-                f"{path}: {fault}, going by the model's settings; the files are of different runs, "
-                "damaged, or of a run that diverged; train again"
-            )
-        model.load_state_dict(state)
-        return model.to(device).eval()
-
-    def _model_config(self, metadata: dict[str, Any] | None) -> dict[str, Any]:
-        """The settings, from the weights' metadata and ``model.json``, which must agree."""
-        path = self.path / MODEL
-        if metadata is None and not path.exists():
-            raise RunDirectoryError(
-                f"{path}: is missing, and {WEIGHTS} does not say what network it holds; "
-                "restore the file or train again"
-            )
-        found: list[dict[str, Any]] = []
-        if metadata is not None:
-            found.append(_checked_config(self.path / WEIGHTS, metadata))
-        if path.exists():
-            document = _parse_object(path, _read(path, _LARGEST_MODEL_JSON))
-            found.append(_checked_config(path, document))
-        if found[0] != found[-1]:
-            raise RunDirectoryError(
-                f"{path}: does not belong to {WEIGHTS}, which was written with other settings; "
-                f"delete {MODEL} to load the weights with their own"
-            )
-        return found[0]
+        """Rebuild the network from its files: ``saved_model.load_model``."""
+        return saved_model.load_model(self.path, device)
 
     # Checkpoints
 
@@ -314,7 +221,7 @@ class RunDirectory:
             RunDirectoryError: if it cannot be written.
         """
         metadata = {"format": FORMAT, "counters": dict(counters)}
-        write_atomically(self.path / CHECKPOINT, _pack(tensors, metadata))
+        write_atomically(self.path / CHECKPOINT, pack(tensors, metadata))
 
     def read_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return (tensors, counters) as ``write_checkpoint`` got them, or None without one.
@@ -325,7 +232,7 @@ class RunDirectory:
         path = self.path / CHECKPOINT
         if not path.exists():
             return None
-        tensors, metadata = _read_tensors(path)
+        tensors, metadata = read_tensors(path)
         counters = (metadata or {}).get("counters")
         if not isinstance(counters, dict) or (metadata or {}).get("format") != FORMAT:
             raise RunDirectoryError(
@@ -346,21 +253,7 @@ class RunDirectory:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be removed: {_reason(error)}") from error
-
-    def _existing(self, name: str, advice: str) -> Path:
-        """The path of a file that must be there; ``advice`` says what its absence means."""
-        path = self.path / name
-        try:
-            if not self.path.exists():
-                raise RunDirectoryError(f"{self.path}: no such run directory; check the path")
-            if not self.path.is_dir():
-                raise RunDirectoryError(f"{self.path}: is a file; name the directory that holds it")
-            if not path.exists():
-                raise RunDirectoryError(f"{path}: no such file; {advice}")
-        except OSError as error:  # no permission, a name too long
-            raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
-        return path
+            raise RunDirectoryError(f"{path}: cannot be removed: {reason_of(error)}") from error
 
 
 # --- Files and locks ---------------------------------------------------------------------------
@@ -386,32 +279,6 @@ def _lock_file(descriptor: int, directory: Path) -> bool:
         time.sleep(0.01)
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes."""
-    try:
-        # Reading a named pipe would wait for ever, and a device would never end.
-        if not path.is_file():
-            raise RunDirectoryError(f"{path}: is no regular file")
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
-    if len(content) > limit:
-        raise RunDirectoryError(f"{path}: is larger than {limit:,} bytes; it is none of a run's")
-    return content
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
-
-
-def _one_line(error: Exception, limit: int = 200) -> str:
-    # The text may quote a hostile file: nothing that moves a terminal's cursor may pass.
-    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
 # --- JSON and CSV ------------------------------------------------------------------------------
 
 
@@ -428,23 +295,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, numbers.Real):
         return float(value) if math.isfinite(value) else None
     raise TypeError(f"JSON has no word for {value!r}")
-
-
-def _parse_object(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object in ``content``, which was read from ``path``."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        parsed = json.loads(content, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(
-            f"{path}: is damaged ({_one_line(error)}); restore it or run again"
-        ) from error
-    if not isinstance(parsed, dict):
-        raise RunDirectoryError(f"{path}: is damaged (no JSON object); restore it or run again")
-    return parsed
 
 
 def _cell(value: Any) -> str:
@@ -464,111 +314,3 @@ def _number(cell: str) -> float | int | None:
         return int(cell)
     except ValueError:
         return float(cell)
-
-
-# --- Tensors -----------------------------------------------------------------------------------
-
-
-def _pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
-    """Tensors and metadata as one safetensors file; the same input gives the same bytes."""
-    # The format refuses views and tensors that share memory, so each becomes a copy of its own.
-    # All metadata is one entry: the order of several would differ from run to run.
-    own = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
-    return to_safetensors(own, metadata={_METADATA_KEY: json.dumps(metadata)})
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors of a safetensors file and our metadata, None if it has none of ours."""
-    try:
-        if not path.is_file():
-            raise RunDirectoryError(f"{path}: is no regular file")
-        with (
-            _name_in_utf8(path) as name,
-            safe_open(name, framework="pt", device="cpu") as file,
-        ):
-            text = (file.metadata() or {}).get(_METADATA_KEY)
-            # Copies: the file is mapped into memory and may be replaced or cut while in use.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        metadata = None if text is None else json.loads(text)
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {_reason(error)}") from error
-    except MemoryError as error:
-        raise RunDirectoryError(
-            f"{path}: is larger than the memory; it is none of a run's"
-        ) from error
-    except (SafetensorError, ValueError, RecursionError) as error:
-        if isinstance(error, RunDirectoryError):
-            raise
-        raise RunDirectoryError(
-            f"{path}: is damaged ({_one_line(error)}); restore it or run again"
-        ) from error
-    except RuntimeError as error:
-        # Torch opens the file a second time; it may have been removed since the first.
-        raise RunDirectoryError(f"{path}: cannot be read: {_one_line(error)}") from error
-    if metadata is not None and not isinstance(metadata, dict):
-        raise RunDirectoryError(f"{path}: is damaged (its metadata is no object); run again")
-    return tensors, metadata
-
-
-@contextlib.contextmanager
-def _name_in_utf8(path: Path) -> Iterator[str]:
-    """A name of the file for safetensors, which opens no path that is not UTF-8."""
-    name = os.fspath(path)
-    if name.isascii() or os.fsencode(path).decode(errors="replace") == name:
-        yield name
-        return
-    with path.open("rb") as file:
-        yield f"/dev/fd/{file.fileno()}"
-
-
-class _Budget(TorchFunctionMode):
-    """Refuses to make tensors once they would hold more than ``most`` numbers in all.
-
-    A network on torch's meta device would need no memory at all, but operations there import
-    torch's compiler: seconds, at every start of a program that loads a model.
-    """
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.left = most
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in (torch.empty, torch.randn, torch.zeros, torch.ones):
-            # The same call without memory tells the size, however it was written.
-            self.left -= torch.empty(*args, **{**kwargs, "device": "meta"}).numel()
-            if self.left < 0:
-                raise ModelError(f"the network would be larger than the one in {WEIGHTS}")
-        return func(*args, **kwargs)
-
-
-def _checked_config(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of ``build_model`` in ``document``, every value of a harmless kind and size.
-
-    Whether they make a network is left to ``build_model``; here it is made sure that trying is
-    cheap: no loop over a billion layers, no number that overflows.
-    """
-    if document.get("format") != FORMAT:
-        raise RunDirectoryError(
-            f"{path}: format is {document.get('format')!r:.40}; this version reads {FORMAT}"
-        )
-    model = document.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
-        raise RunDirectoryError(f'{path}: is damaged ("model" is no object with a "name")')
-    for key, value in model.items():
-        shown = f"{path}: model key {key!r:.40} is {value!r:.40}"
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise RunDirectoryError(f"{shown}; it must be a number or a name")
-        if isinstance(value, str) and len(value) > 100:
-            raise RunDirectoryError(f"{shown}; a name has at most 100 letters")
-        most = MOST_LAYERS if key.endswith("layer_count") else LARGEST_SIZE
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RunDirectoryError(f"{shown}; it must be finite")
-        if isinstance(value, int) and not 0 <= value <= most:
-            raise RunDirectoryError(f"{shown}; allowed: 0 to {most}")
-    return model

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from cvae.data import DataError, Dataset
-from cvae.experiment import load_dataset
+from cvae.from_config import load_dataset
 from cvae.model import ConditionalVAE
 from cvae.run_directory import RunDirectory, RunDirectoryError
 

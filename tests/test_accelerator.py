@@ -38,6 +38,7 @@ def accelerator(directory: Path, *arguments: str) -> tuple[subprocess.CompletedP
     return finished, json.loads(path.read_text()) if path.exists() else None
 
 
+@pytest.mark.slow
 def test_each_part_measures_at_toy_size(tmp_path: Path) -> None:
     finished, result = accelerator(tmp_path, "--toy", "--limit=500")
     assert finished.returncode == 0, finished.stderr

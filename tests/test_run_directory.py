@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cvae import run_directory
+from cvae import run_directory, saved_model
 from cvae.model import ConditionalVAE, build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError, write_atomically
 
@@ -399,7 +399,7 @@ def test_weights_load_wherever_the_writer_was_killed(
         done.append(path)
         write_atomically(path, content)
 
-    monkeypatch.setattr(run_directory, "write_atomically", write)
+    monkeypatch.setattr(saved_model, "write_atomically", write)
     new = build_model(**new_config)
     try:
         run.write_model(new.state_dict(), new_config)

@@ -15,8 +15,9 @@ from shared import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
-# Toy networks and two epochs, whatever the page trains.
+# Toy networks and two epochs, and in a search three trials and two repeats, whatever the page says.
 TOY = ["debug=smoke", "threads=1"]
+SHORT = ["hydra.sweeper.n_trials=3", "hydra.sweeper.confirm.best=1"]
 
 
 def steps() -> list[tuple[str, str]]:
@@ -34,8 +35,10 @@ def toy(words: list[str]) -> list[str]:
     """The command at toy size."""
     if words[:3] != ["python", "-m", "cvae.run"]:
         return [sys.executable, *words[1:]]
-    kept = [word for word in words[1:] if not word.startswith(("training.epochs=", "debug="))]
-    return [sys.executable, *kept, *TOY]
+    changed = ("training.epochs=", "debug=", "hydra.sweeper.n_trials=")
+    kept = [word for word in words[1:] if not word.startswith(changed)]
+    is_search = any("n_trials=" in word for word in words)
+    return [sys.executable, *kept, *TOY, *(SHORT if is_search else ())]
 
 
 def test_the_tutorial_works_from_top_to_bottom(

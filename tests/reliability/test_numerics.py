@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional
 
-from cvae import experiment, recurrence
+from cvae import from_config, recurrence
 from cvae.alphabet import PAD
 from cvae.batches import words_to_tensor
 from cvae.config import check
@@ -96,7 +96,7 @@ def test_every_combination_trains(members_: tuple[str, ...], forty_verbs: Datase
     check(config)
     torch.manual_seed(0)
     model = build_model(**config["model"])
-    trainer = experiment.make_trainer(config, model, forty_verbs, CPU)
+    trainer = from_config.make_trainer(config, model, forty_verbs, CPU)
     assert trainer.total_steps == 5 * EPOCHS
     try:
         for _ in range(EPOCHS):
