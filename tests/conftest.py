@@ -2,5 +2,15 @@
 
 import os
 
+import pytest
+
 # Before torch is imported; programs that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw only the PNG: PDF and SVG take most of a toy run's time."""
+    from cvae import run_figure
+
+    monkeypatch.setattr(run_figure, "FORMATS", ("png",))

@@ -101,6 +101,7 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     )
 
 
+@pytest.mark.usefixtures("png_only")
 def test_the_same_seed_gives_the_same_numbers(
     finished: Path, words: list[str], tmp_path: Path
 ) -> None:
@@ -187,7 +188,7 @@ def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(evaluation.Observations, bank, draws)
 
 
-@pytest.mark.usefixtures("one_row")
+@pytest.mark.usefixtures("one_row", "png_only")
 @pytest.mark.parametrize(
     ("name", "conversions", "metric", "generation", "counted"),
     [
@@ -217,6 +218,7 @@ def test_a_run_returns_its_objective_of_what_it_measured(
     assert value == pytest.approx((bleu4, part) if name == "pareto" else 0.5 * (bleu4 + part))
 
 
+@pytest.mark.usefixtures("png_only")
 @pytest.mark.parametrize("objective", ["weighted", "bleu"])
 def test_a_checkpoint_from_before_the_generation_key_continues_with_the_share(
     objective: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -253,6 +255,7 @@ def test_a_checkpoint_from_before_the_generation_key_continues_with_the_share(
     assert resumed["objective"]["value"] == whole["objective"]["value"]
 
 
+@pytest.mark.usefixtures("png_only")
 def test_the_generation_changes_what_is_kept_and_not_what_is_trained(
     words: list[str], tmp_path: Path
 ) -> None:

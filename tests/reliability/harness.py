@@ -68,8 +68,9 @@ def _program(words: list[str], log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    from cvae import run
+    from cvae import run, run_figure
 
+    run_figure.FORMATS = ("png",)  # type: ignore[misc]  # PDF and SVG take most of the time
     sys.exit(run.main(words))
 
 

@@ -75,7 +75,7 @@ def die(*_: object) -> None:
 def test_a_run_killed_anywhere_reaches_the_same_results(tmp_path: Path) -> None:
     draw = random.Random(0)
     (tmp_path / "whole").mkdir()
-    words = smoke(tmp_path / "whole", "training.epochs=12")
+    words = smoke(tmp_path / "whole", f"training.epochs={count(6, 12)}")
     finish(["--help"], tmp_path / "log")  # this also starts the process that forks the runs
     began = time.monotonic()
     assert finish(words, tmp_path / "log")[0] == 0
@@ -106,6 +106,7 @@ def test_a_run_killed_anywhere_reaches_the_same_results(tmp_path: Path) -> None:
     print(f"\nkilled {found}; one run {seconds:.1f} s; {reader.reads} reads")
 
 
+@pytest.mark.usefixtures("png_only")
 def test_a_trial_repeated_after_its_run_had_ended_has_one_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_trial_repeated_after_its_run_had_ended_has_one_result(
     assert list(frame["status"]) == ["complete"]
 
 
+@pytest.mark.usefixtures("png_only")
 def test_a_trial_repeated_after_its_last_epoch_has_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_trial_repeated_after_its_last_epoch_has_every_file(
     assert numbers(tmp_path / "second") == numbers(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("png_only")
 def test_a_run_killed_between_its_result_and_its_checkpoint_is_finished(tmp_path: Path) -> None:
     config = compose([*few_verbs(tmp_path), "training.epochs=1"])
     experiment.run(config, tmp_path / "run", [])

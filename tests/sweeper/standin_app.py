@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Optuna imports its plots with itself, a fifth of the stand-in's start; nothing here draws.
-sys.modules["matplotlib"] = None  # type: ignore[assignment]
+# Optuna imports them with itself, a third of the stand-in's start; nothing here draws.
+for name in ("matplotlib", "pandas", "plotly"):
+    sys.modules[name] = None  # type: ignore[assignment]
 
 import hydra  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
