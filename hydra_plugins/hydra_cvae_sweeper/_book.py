@@ -1,14 +1,14 @@
-"""The book of a study: take a trial, finish it, give it back; shared by all workers.
+"""One worker's access to a study that is shared by all workers: take a trial, finish it, return it.
 
-Everything that must happen once among several workers happens under the storage's lock. A trial is
-signed with its owner before it starts to run. A running trial without an owner therefore belongs to
-another program.
+Whatever must happen once among several workers happens while the worker holds the storage's lock. A
+trial is given the attribute `owner` before it starts to run. A running trial without an owner
+therefore belongs to another program.
 
 A trial that was interrupted stays in the study as failed, with `interrupted` set, and does not
-count towards the total. Its parameters wait in the queue under a new number, linked by `retry_of`.
+count towards the total. Its parameters are queued as a new trial, whose `retry_of` links the two.
 
-Before a new point is taken, a trial that stopped at a rung and is now among its best is continued
-(`_halving`); after the last point, the best trials are repeated (`_confirm`).
+Before a new point is taken, a trial that was paused at a rung and is now among the best there is
+continued (`_halving`). After the last point, the best trials are repeated (`_confirm`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a study is complete, and when a trial or a worker is given up."""
+    """Limits of trials in a study, retries of a trial, and seconds without a heartbeat."""
 
     total: int
     retries: int
@@ -86,21 +86,21 @@ class Book:
 
     @property
     def total(self) -> int:
-        """Trials that make the study complete."""
+        """The number of trials after which the study is complete."""
         return self._limits.total
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, as the storage has them now."""
+        """All trials in their present state."""
         return self.study.get_trials(deepcopy=False)
 
     def locate(self, directory: str) -> str:
-        """Where a trial's directory, as the study has it, is now."""
+        """The present path of a trial's directory, which the study stores as a relative one."""
         return located(self._sweep_dir, directory)
 
     def claim(self, *, new: bool = True) -> Claim | None:
-        """Take the next trial, or None while all that are missing are being run.
+        """Take the next trial; None if all missing trials are running.
 
-        With `new` False only trials that wait are taken.
+        With `new` False, only queued trials are taken.
         """
         with self._storage.lock(self.study.study_name):
             trials = self._recovered()
@@ -115,18 +115,18 @@ class Book:
             if signed is None:
                 return None
             try:
-                with self.snapshot():  # nobody else can have changed it since
+                with self.snapshot():  # under the lock, nothing can have changed
                     trial = self.study.ask()
             finally:
                 self._share(signed)
-            if trial._trial_id != signed:  # another program, which takes no lock, was quicker
+            if trial._trial_id != signed:  # another program, which takes no lock, took the trial
                 self.study._storage.set_trial_user_attr(signed, "owner", None)
                 trial.set_user_attr("owner", self._me._asdict())
         self._live.add(trial.number)
         return self._new_claim(trial)
 
     def has_followups(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether a study with all its trials goes on: some are to be continued or repeated."""
+        """Whether a study with all its trials has some to continue or to repeat."""
         if any(_confirm.is_repeat(trial) and not trial.state.is_finished() for trial in trials):
             return True
         if self.halving and any(self.halving.promotable(trials, is_last=True)):
@@ -134,25 +134,25 @@ class Book:
         return self._confirmation is not None and self._confirmation.missing(trials) is not None
 
     def queue(self, params: dict[str, Any]) -> None:
-        """Have a point run next."""
+        """Queue a point."""
         self._queue(params, {})
 
     def begin_with(self, start: Start) -> None:
-        """Have a new study begin with this one; what samplers shall not see is hidden from them."""
+        """Queue the first trial of a new study; if it lacks keys, samplers will not see it."""
         self._hides_start = bool(start.outside)
         with self._storage.lock(self.study.study_name):
             if not self.trials():
                 self._queue(start.params, {START: start.outside})
 
     def set_aside(self, claim: Claim, other: int) -> None:
-        """End a trial that repeats another one; it does not count and leaves no directory."""
+        """End a trial that would repeat another one; it does not count and has no directory."""
         claim.trial.set_user_attr("repeat_of", other)
         claim.trial.set_user_attr("reason", f"not run: repeats trial {other}")
         _tell(self.study, claim.number, TrialState.FAIL, None)
         self._live.discard(claim.number)
 
     def retry_failed(self) -> int:
-        """Queue the failed trials again; they stay, and no longer count. Returns how many."""
+        """Queue the failed trials again, and return how many; the old ones do not count."""
         with self._storage.lock(self.study.study_name):
             failed = [t for t in latest(self._recovered()) if t.state == TrialState.FAIL]
             for trial in failed:
@@ -161,12 +161,12 @@ class Book:
         return len(failed)
 
     def forget(self, claim: Claim) -> None:
-        """Drop a claim that broke off; whoever claims next finds it and gives it back."""
+        """Drop a claim that was not completed; the next claim finds it and queues it again."""
         self._live.discard(claim.number)
         self._share(claim.trial_id)
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Within: sample a trial's keys against one view of the study; only for that."""
+        """Context for sampling a trial against one view of the study; only for that."""
         hidden: set[int] = set()
         if self._hides_start or self.halving is not None or self._confirmation is not None:
             trials = self.trials()
@@ -175,7 +175,7 @@ class Book:
         return self._storage.snapshot(self.study._storage, hidden)
 
     def describe(self, claim: Claim, directory: str, overrides: Sequence[str]) -> None:
-        """Store where the trial runs and with which overrides, for whoever reads the study."""
+        """Store the trial's directory and overrides in the study."""
         claim.directory, claim.overrides = directory, overrides
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
@@ -186,7 +186,7 @@ class Book:
             self._leave_repeated(trial, trial.user_attrs.get("reason", "interrupted"), directory)
 
     def finish(self, claim: Claim, outcome: Outcome) -> list[FrozenTrial]:
-        """Write how a trial ended; harmless if it is written already. Returns all trials."""
+        """Record how a trial ended, unless this is recorded already, and return all trials."""
         state, values, reason = judge(outcome, len(self.study.directions))
         if not self._is_finished(claim):
             if reason:
@@ -199,7 +199,7 @@ class Book:
         return self.trials()
 
     def interrupt(self, claims: Iterable[Claim], reason: str) -> None:
-        """Give trials back: failed under their number, queued under a new one."""
+        """Mark trials as interrupted, and queue them under new numbers."""
         with self._storage.lock(self.study.study_name):
             for claim in claims:
                 self._live.discard(claim.number)
@@ -207,7 +207,7 @@ class Book:
                     self._give_back(self.trials()[claim.number], reason)
 
     def beat(self) -> None:
-        """Show workers on other machines that this one lives."""
+        """Count up this worker's heartbeat, which workers on other machines watch."""
         self._pulse.own += 1
         self.study.set_user_attr(_HEARTBEAT + self._me.worker, self._pulse.own)
 
@@ -224,11 +224,11 @@ class Book:
         )
 
     def _is_full(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether no further point may be taken."""
+        """Whether the study needs no further point."""
         return count_finished(trials) + len(_running(trials)) >= self.total
 
     def _queue_followup(self, trials: Sequence[FrozenTrial], *, new: bool) -> bool:
-        """Queue what goes before the next point, or after the last one; whether there was any."""
+        """Queue a continuation or a repeat if one is due; whether one was queued."""
         if any(trial.state == TrialState.WAITING for trial in trials):
             return False
         is_over = not _running(trials) and (not new or self._is_full(trials))
@@ -245,7 +245,7 @@ class Book:
         return missing is not None
 
     def _may_continue(self, trial: FrozenTrial) -> bool:
-        """Whether its checkpoint can be here, or nobody is left who has it."""
+        """Whether this worker has the trial's checkpoint, or the worker that has it is gone."""
         owner = trial.user_attrs["owner"]
         return (
             os.path.isdir(self.locate(trial.user_attrs["directory"]))
@@ -254,7 +254,7 @@ class Book:
         )
 
     def _recovered(self) -> list[FrozenTrial]:
-        """All trials, once those of dead workers have been given back."""
+        """All trials, after those of dead workers have been queued again."""
         trials = self.trials()
         running = (trial for trial in trials if trial.state == TrialState.RUNNING)
         orphans = [trial for trial in running if self._is_orphan(trial)]
@@ -270,11 +270,11 @@ class Book:
             seen = [trial.params, trial.intermediate_values, trial.user_attrs, trial.system_attrs]
             return self._pulse.is_silent(f"trial {trial.number}", repr(seen))
         if owner["worker"] == self._me.worker:
-            return True  # a claim that broke off half-way
+            return True  # a claim that was not completed
         return self._is_gone(owner)
 
     def _is_gone(self, owner: dict[str, Any]) -> bool:
-        """Whether another worker, of this machine or not, is dead."""
+        """Whether another worker, on this machine or on another one, is dead."""
         dead = is_dead(owner, self._me)
         if dead is None:
             beats = self.study.user_attrs.get(_HEARTBEAT + owner["worker"])
@@ -282,9 +282,9 @@ class Book:
         return dead
 
     def _give_back(self, trial: FrozenTrial, reason: str) -> None:
-        """Queue the retry before failing the trial: dying in between then loses nothing.
+        """Queue a retry, then mark the trial as failed: a kill in between loses nothing.
 
-        The link keeps the next worker from queueing it a second time.
+        `retry_of` prevents the next worker from queueing it a second time.
         """
         retries = int(trial.user_attrs.get("retries", 0))
         if retries >= self._limits.retries:
@@ -346,9 +346,10 @@ class Book:
         )
 
     def _sign_next(self, trials: Sequence[FrozenTrial]) -> int | None:
-        """Sign the trial that `ask` will take, the first that waits; None when the grid is done.
+        """Set the owner of the trial that `ask` will take; None if the grid has no point left.
 
-        A worker that is killed before `ask` leaves a waiting trial, which the next one signs anew.
+        `ask` takes the first queued trial. If this worker is killed before it asks, that trial
+        stays queued, and the next worker becomes its owner.
         """
         owner = self._me._asdict()
         waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
@@ -364,7 +365,7 @@ class Book:
         return self._queue(params, {"owner": owner})
 
     def _queue(self, params: dict[str, Any], attributes: dict[str, Any]) -> int:
-        """Add a trial that waits; its id in the storage."""
+        """Queue a trial, and return its id in the storage."""
         return self.study._storage.create_new_trial(
             self.study._study_id,
             optuna.trial.create_trial(
@@ -381,19 +382,19 @@ class Book:
         return self.study._storage.get_trial(claim.trial_id).state.is_finished()
 
     def _share(self, trial_id: int) -> None:
-        """Read the trial from the database from now on: the job writes to it, too.
+        """Make Optuna read the trial from the database from now on: the job writes to it, too.
 
-        Optuna 2 believes that a trial is written only by the process that created it, and would
-        never see what the job reports; later versions have no such cache.
+        Optuna 2 assumes that a trial is written only by the process that created it, and would not
+        see what the job reports. Later versions have no such cache.
         """
         for info in getattr(self.study._storage, "_studies", {}).values():
             getattr(info, "owned_or_finished_trial_ids", set()).discard(trial_id)
 
 
 class _Pulse:
-    """Watches the heartbeats of other machines' workers by this machine's own clock.
+    """Watches the heartbeats of workers on other machines, by this machine's monotonic clock.
 
-    Only changes count, never the values: clocks differ between machines, and may be set back.
+    Only changes of a heartbeat matter, not its value, because the clocks of machines differ.
     """
 
     def __init__(self, silence: float) -> None:
@@ -411,12 +412,12 @@ class _Pulse:
 
 
 def known_params(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters: those set, and those it was queued with."""
+    """A trial's parameters: those sampled, and those it was queued with."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """One trial for each that was begun: the last, where it goes on under another number."""
+    """The trials without those that were continued or repeated under another number."""
     gone = {trial.user_attrs.get("retry_of") for trial in trials}
     gone |= {trial.user_attrs.get(_halving.CONTINUES) for trial in trials}
     return [
@@ -429,7 +430,7 @@ def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that count towards the total: not those that repeat one."""
+    """The trials that count towards the total, which repeats of the best do not."""
     return [trial for trial in latest(trials) if not _confirm.is_repeat(trial)]
 
 
@@ -447,7 +448,7 @@ def _is_followup(trial: FrozenTrial) -> bool:
 
 
 def judge(outcome: Outcome, objectives: int) -> tuple[TrialState, list[float] | None, str]:
-    """A job's outcome as a state, values and a reason for the study."""
+    """Translate the outcome of a job into a state, values and a reason."""
     if outcome.kind == "pruned":
         return TrialState.PRUNED, None, outcome.reason
     if outcome.kind == "failed":
@@ -483,14 +484,14 @@ def _tell(
     try:
         study.tell(number, values, state)
     except (RuntimeError, ValueError):
-        # A sampler's own bookkeeping may fail after the state is written, and another worker
-        # may have given this trial back; both leave a finished trial.
+        # A sampler's own records may fail after the state is written, and another worker may have
+        # queued this trial again; in both cases the trial is finished.
         if not study.get_trials(deepcopy=False)[number].state.is_finished():
             raise
 
 
 def unused_directory(sweep_dir: str, wanted: str) -> str:
-    """Create a trial's directory and return its name; never one that is there already."""
+    """Create a directory for a trial and return its name; an existing one is not used."""
     name, attempt = wanted, 1
     os.makedirs(os.path.dirname(os.path.join(sweep_dir, name)), exist_ok=True)
     while True:

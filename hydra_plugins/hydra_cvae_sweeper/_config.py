@@ -69,7 +69,7 @@ class HalvingConf:
     # Shares of training at which trials are compared, ascending; none: no halving.
     rungs: list[float] = field(default_factory=list)
 
-    # Of the trials that reach a rung one of so many goes on.
+    # One in this many of the trials that reach a rung continues.
     reduction_factor: float = 3.0
 
 
@@ -89,10 +89,10 @@ class ConfirmConf:
 
 @dataclass
 class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
-    """The stock plugin's keys, with other defaults, and what the stock plugin lacks."""
+    """The stock plugin's keys, with other defaults, and further keys."""
 
     _target_: str = "hydra_plugins.hydra_cvae_sweeper.sweeper.CvaeOptunaSweeper"
-    # Sampler and pruner are made when the study is there.
+    # The sampler and the pruner are created when the study is open.
     _recursive_: bool = False
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
 
@@ -107,54 +107,56 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # first failure; 1.0 stops for none, whatever max_consecutive_failures; null: for those only.
     max_failure_rate: float | None = None  # type: ignore[assignment, unused-ignore]
 
-    # Keys that are varied only together with a member of a group, or any other value:
+    # Keys that are varied only together with a member of a group, or another value:
     # {"anneal=cyclical": {"anneal.cycle_count": "choice(2, 4, 8)"}}. A grid covers them too.
     conditional: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    # GROUP=MEMBER, the study that is meant if nobody says so. Values on the command line are then a
-    # study of their own, unless an override of GROUP names a study that they belong to. null: all
-    # values belong to the study that the config describes.
+    # GROUP=MEMBER, the default study. Values on the command line are then a study of their own,
+    # unless an override of GROUP names the study that they belong to. null: all values belong to
+    # the study that the config describes.
     default_study: str | None = None
 
-    # Values that a grid takes from an interval of real numbers, its ends among them; null: such a
-    # grid is refused.
+    # Number of values that a grid takes from an interval of real numbers, both ends included. null:
+    # such a grid is refused.
     grid_points: int | None = None
 
-    # Whether a point of the space may be run again: for objectives that depend on chance.
+    # Whether a point of the space may be run again, for random objectives.
     repeats: bool = False
 
     # Begin a search, but not a grid, with the configuration as composed, which is then not pruned.
     # Not with custom_search_space, nor where the configuration lacks a searched key.
     start_as_composed: bool = False
 
-    # Run failed trials again, under new numbers, once what failed them is mended.
+    # Run failed trials again, under new numbers.
     retry_failed: bool = False
 
-    # MODULE.FUNCTION of the application: called with a trial's config as a dict before the first
-    # trial, it raises ValueError at what cannot be.
+    # MODULE.FUNCTION of the application: called with the configs of some trials as dicts before the
+    # first trial. It raises ValueError to refuse one.
     check: str | None = None
 
-    # Commands to print at the end, by what they are for: {"convert words": "python ... {best}"}.
-    # {best} becomes the winner's directory, {sweep} the search's, {python} the interpreter.
+    # Commands to print at the end, with their purposes as keys, such as
+    # {"convert words": "python ... {best}"}. {best} stands for the winner's directory, {sweep} for
+    # the search's, {python} for the interpreter.
     next_commands: dict[str, str] = field(default_factory=dict)
 
     # When a trial that reports its progress is stopped early. Off for grids.
     pruner: PrunerConf = MISSING
 
-    # At which shares of training a trial stops unless it is among the best there, to go on from its
-    # checkpoint if it comes to be. Off for grids and for several directions.
+    # Shares of training at which a trial is paused unless it is among the best there. It continues
+    # from its checkpoint if it is among them later. Off for grids and for several directions.
     halving: HalvingConf | None = field(default_factory=HalvingConf)
 
     # How the winner is chosen by a mean over seeds. Off for grids and for several directions.
     confirm: ConfirmConf | None = field(default_factory=ConfirmConf)
 
-    # So many failures one after the other stop the sweep; 0: never.
+    # Number of consecutive failures that stop the sweep; 0: never.
     max_consecutive_failures: int = 5
 
     # How often an interrupted trial is run again before it counts as failed.
     max_retries: int = 3
 
-    # Seconds between two signs of life; silence after which another machine's worker is dead.
+    # Seconds between two heartbeats, and seconds without one after which a worker on another
+    # machine counts as dead.
     heartbeat: float = 30.0
     heartbeat_timeout: float = 150.0
 
@@ -168,7 +170,7 @@ class CvaeOptunaConf(OptunaSweeperConf):  # type: ignore[misc, unused-ignore]
     # Seconds to wait for a database that does not answer.
     storage_patience: float = 300.0
 
-    # Keys of the application's config (with what lies under them) that may change in a study.
+    # Keys of the application's config, with all keys below them, that may change in a study.
     identity_ignore: list[str] = field(default_factory=list)
 
 
@@ -181,13 +183,13 @@ class LocalLauncherConf:
     # Jobs at once, if hydra.sweeper.n_jobs does not say it; null: one a core.
     n_jobs: int | None = None
 
-    # Threads a job: sets OMP_NUM_THREADS and its kin; 0 leaves them alone.
+    # Threads of a job: sets OMP_NUM_THREADS and similar variables; 0 leaves them unchanged.
     threads: int = 1
 
     # Modules imported once, for all jobs.
     preload: list[str] = field(default_factory=list)
 
-    # File in the job's directory that takes what the job prints; null: print it here.
+    # File in the job's directory for the job's output; null: print it to the sweep's terminal.
     console: str | None = "console.log"
 
     # Seconds between SIGTERM and SIGKILL when jobs are stopped.
@@ -195,7 +197,7 @@ class LocalLauncherConf:
 
 
 def register() -> None:
-    """Put every config of this package into Hydra's store, unless it is there."""
+    """Add the configs of this package to Hydra's store, unless they are there."""
     nodes = [
         ("hydra/sweeper", "cvae_optuna", CvaeOptunaConf),
         ("hydra/sweeper/pruner", "none", NoPrunerConf),

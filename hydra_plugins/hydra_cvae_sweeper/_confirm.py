@@ -1,7 +1,7 @@
 """Repeat the best of a search under further seeds, and choose the winner by its mean.
 
-The best of many noisy values looks better than it is. When the search is over, its best trials are
-run again under seeds of their own. A repeat is a trial of the study with the user attribute
+The best of many noisy values is biased upwards. When the search is over, its best trials are
+therefore run again with other seeds. A repeat is a trial of the study with the user attribute
 `confirms`, the number of the trial that it repeats. It does not count towards the total, and
 samplers do not see it.
 """
@@ -27,9 +27,9 @@ class Confirmation:
     """How many of the best trials are repeated, and how often.
 
     Attributes:
-        best: so many trials.
-        seeds: so many further runs of each.
-        reseeded: the overrides of a trial, and by how much to raise the seed -> those of a repeat.
+        best: how many trials.
+        seeds: how many further runs of each.
+        reseeded: returns a repeat's overrides, from the trial's and the raise of the seed.
         sign: -1 where larger values are better.
     """
 
@@ -39,9 +39,9 @@ class Confirmation:
     sign: int
 
     def missing(self, trials: Sequence[FrozenTrial]) -> tuple[FrozenTrial, dict[str, Any]] | None:
-        """The next trial to repeat, with its repeat's attributes; None if all are begun.
+        """The next trial to repeat, with the attributes of the repeat; None if all have begun.
 
-        The search is over: its trials do not change any more.
+        Call it only when the search is over, so that its trials do not change any more.
         """
         begun = {
             (trial.user_attrs[_CONFIRMS], trial.user_attrs[_REPEAT])
@@ -89,22 +89,22 @@ class Confirmed:
 
 
 def _kept(trial: FrozenTrial) -> dict[str, Any]:
-    """What says which keys the configuration as composed leaves out."""
+    """The attribute that names the keys that the configuration as composed lacks."""
     return {START: trial.user_attrs[START]} if START in trial.user_attrs else {}
 
 
 def is_repeat(trial: FrozenTrial | Trial) -> bool:
-    """Whether the trial repeats one of the best, and is none of the search's own."""
+    """Whether the trial repeats one of the best trials of the search."""
     return _CONFIRMS in trial.user_attrs
 
 
 def hidden_from_samplers(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Numbers of the repeats; those that wait must be found by who takes the next trial."""
+    """Numbers of the repeats, except for queued ones, which the next claim must find."""
     return {t.number for t in trials if is_repeat(t) and t.state != TrialState.WAITING}
 
 
 def confirmed(trials: Sequence[FrozenTrial], sign: int) -> list[Confirmed]:
-    """The trials that were repeated, the best mean first; none while a repeat is to come."""
+    """The trials that were repeated, the best mean first; none before all repeats have ended."""
     values: dict[int, list[float]] = {}
     for trial in trials:
         if not is_repeat(trial):
@@ -121,7 +121,7 @@ def confirmed(trials: Sequence[FrozenTrial], sign: int) -> list[Confirmed]:
 
 
 def carried(trial: FrozenTrial) -> dict[str, Any]:
-    """What a trial in the place of an interrupted repeat has to know."""
+    """The attributes that a retry of an interrupted repeat starts with."""
     if not is_repeat(trial):
         return {}
     return {key: trial.user_attrs[key] for key in (_CONFIRMS, _REPEAT, "overrides")}

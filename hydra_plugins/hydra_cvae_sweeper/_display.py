@@ -1,9 +1,9 @@
-"""What a person sees of a search: a live view on a terminal, plain lines anywhere else.
+"""The display of a running search: a live view on a terminal, plain lines elsewhere.
 
-All that is shown of running trials comes from the study, so that trials of other workers and
-machines are seen, too: the last value that a job has reported, and the names and numbers that it
-has put into its trial's user attribute `progress`. Of these `share`, the share of the job that is
-done, is not shown: it tells how much time is left.
+What is shown of running trials comes from the study, so that trials of other workers and machines
+are shown, too: the last value that a job reported, and the user attribute `progress` of its trial,
+a dict of names with numbers or texts. Its entry `share`, the share of the job that is done, is not
+shown; the time left is estimated from it.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from ._files import visible
 from ._progress import configuration, numbers
 
 CUT: Final = {"cut": True}
-"""`extra` of a log record that takes one line of the terminal, however narrow that is."""
+"""`extra` of a log record that is cut to one line of the terminal."""
 
 PROGRESS: Final = "progress"
 _PIPED_WIDTH: Final = 100
 _MOST_ROWS: Final = 8
 _BEST_LINES: Final = 2
-_LOOK: Final = 1.0  # seconds between two looks at the study; more where a look takes long
+_LOOK: Final = 1.0  # seconds between two reads of the study; more if a read takes long
 _FIRST_WAIT: Final = 30.0  # seconds between two plain statuses
-_WAIT_SHARE: Final = 0.02  # of the time passed, if that is longer
+_WAIT_SHARE: Final = 0.02  # or this share of the time passed, if that is longer
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that runs, as the study has it."""
+    """A running trial as recorded in the study."""
 
     number: int
     began: datetime | None
@@ -81,7 +81,7 @@ class Standing:
 
     @classmethod
     def of(cls, total: int, trials: Sequence[FrozenTrial], best: FrozenTrial | None) -> Standing:
-        """What the trials of a study say; `best` is None before there is one."""
+        """The state that the trials of a study are in; `best` may be None."""
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
         times = [t.user_attrs["seconds"] for t in trials if t.state in ended and _is_timed(t)]
         return cls(
@@ -93,14 +93,14 @@ class Standing:
         )
 
     def seconds_left(self) -> float | None:
-        """An estimate; None before anything is known."""
+        """An estimate; None if nothing is known yet."""
         shares = [(run.seconds(), float(run.progress.get("share") or 0)) for run in self.running]
         expected = [seconds / share for seconds, share in shares if share > 0]
         if self.typical is None and not expected:
             return None
         typical = statistics.fmean(expected) if self.typical is None else self.typical
-        # Whoever takes longer than usual has a rest that only its share tells. That is old news,
-        # of its last report: where the usual time is known, it is the better guess.
+        # For a trial that takes longer than usual, only its share tells the time left. The share is
+        # as old as the last report, so otherwise the usual time is the better estimate.
         rest = [
             seconds * (1 / share - 1)
             if share > 0 and (self.typical is None or seconds > typical)
@@ -111,7 +111,7 @@ class Standing:
         return max([(sum(rest) + waiting * typical) / max(1, len(rest)), *rest])
 
     def lines(self, passed: float) -> list[str]:
-        """The standing as text, the most important first."""
+        """The state as text, the most important line first."""
         left = self.seconds_left()
         rest = "time left not known yet" if left is None else f"about {duration(left)} left"
         first = f"{self.done} of {self.total} trials done, {len(self.running)} running"
@@ -131,7 +131,7 @@ def best_line(trial: FrozenTrial) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as one says it: 8 s, 3 min 20 s, 2 h 05 min."""
+    """A time in words: 8 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -141,16 +141,16 @@ def duration(seconds: float) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """A text on one line of at most `width` cells, with dots where something is left out."""
+    """A text on one line of at most `width` cells, with dots if it was cut."""
     text = visible(text)
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 3)) + "..."
 
 
 class Display:
-    """Shows a search while it runs, and what the sweep logs of it."""
+    """Shows the state of a search and the sweep's log messages."""
 
     def __init__(self, *, own_terminal: bool) -> None:
-        """`own_terminal`: whether jobs print elsewhere, so that a part can be painted anew."""
+        """`own_terminal`: whether jobs print elsewhere, so that a part can be redrawn in place."""
         self._began = time.monotonic()
         self._looked = Pace(_LOOK)
         self._told = Pace(_FIRST_WAIT)
@@ -165,7 +165,7 @@ class Display:
 
     @property
     def is_live(self) -> bool:
-        """Whether it shows each moment."""
+        """Whether the state is redrawn continuously."""
         return self._live is not None
 
     @property
@@ -175,7 +175,7 @@ class Display:
 
     @contextlib.contextmanager
     def attached(self, logger: logging.Logger) -> Iterator[None]:
-        """Within: what is logged is shown without Hydra's prefix, above the live view if any."""
+        """Context in which messages are shown without Hydra's prefix, above a live view."""
         root = logging.getLogger()
         consoles = [handler for handler in root.handlers if _is_console(handler)]
         handler = _Terminal(self, root, is_silent=not consoles)
@@ -196,17 +196,17 @@ class Display:
             logger.propagate = former
 
     def settle(self) -> None:
-        """End the live view: what is left to say stays on the terminal."""
+        """End the live view, so that later lines stay on the terminal."""
         live, self._live = self._live, None
         if live is not None and live.is_started:
             live.stop()
 
     def stage(self, what: str) -> None:
-        """Say what is done before the first trial can start."""
+        """Set what the live view names as the work before the first trial."""
         self._stage = what
 
     def see(self, look: Callable[[], Standing], *, now: bool = False) -> None:
-        """Show where the study stands, if it is time for that."""
+        """Show the state of the study, if an update is due."""
         if not (now or self._looked.is_due()):
             return
         with self._looked.measured():
@@ -218,12 +218,12 @@ class Display:
 
     @contextlib.contextmanager
     def following(self, look: Callable[[], Standing]) -> Iterator[None]:
-        """Within: look by a thread, while the main one is kept by a launcher."""
+        """Context in which a thread shows the state while a launcher blocks the main one."""
         ended = threading.Event()
 
         def follow() -> None:
             while not ended.wait(_LOOK):
-                with contextlib.suppress(Exception):  # the main thread will tell
+                with contextlib.suppress(Exception):  # the main thread reports errors
                     self.see(look)
 
         thread = threading.Thread(target=follow, daemon=True)
@@ -243,7 +243,7 @@ class Display:
         return shutil.get_terminal_size().columns if is_known else _PIPED_WIDTH
 
     def print(self, text: str) -> None:
-        """Print a line, which the terminal may wrap: it may be a command to be copied."""
+        """Print a line without cutting it, since it may be a command to copy."""
         if self._live is not None:
             self._live.console.print(Text(text), soft_wrap=True)
         else:
@@ -273,7 +273,7 @@ class Display:
 
 
 class Pace:
-    """When to do again what shall take only a small share of the time."""
+    """Decides when to repeat an action that must take only a small share of the time."""
 
     def __init__(self, least: float) -> None:
         self._least = least
@@ -287,7 +287,7 @@ class Pace:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Within: do it; the next time is due when twenty times as long has passed."""
+        """Context of the action, which is due again after twenty times its duration."""
         began = time.monotonic()
         try:
             yield
@@ -296,7 +296,7 @@ class Pace:
 
 
 class _Terminal(logging.Handler):
-    """Prints records; those of a console of Hydra's are left to this one."""
+    """Prints log records in place of Hydra's console handlers."""
 
     def __init__(self, display: Display, root: logging.Logger, is_silent: bool) -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""Successive halving without a barrier, in which the best go on from their own checkpoint.
+"""Asynchronous successive halving in which trials continue from their own checkpoints.
 
 The rule is that of ASHA (Li et al. 2020, arXiv 1810.05934). Rungs are shares of training. A trial
-that reaches one and is not in the best part of all that have reached it stops there, as pruned.
-Whenever a worker asks for a trial, it first looks for one that stopped at a rung and has come to be
-among its best. A following trial, with the same overrides in the same directory, continues that
-one: the application finds its checkpoint there. Both count as one trial.
+that reaches a rung and is not among the best there is paused: it ends as pruned. Whenever a worker
+asks for a trial, it first looks for a paused one that is now among the best at its rung. A new
+trial with the same overrides and in the same directory continues it, and the application finds its
+checkpoint there. Both count as one trial.
 
-A trial states in its user attributes where it stands:
+The state of a trial is in its user attributes:
 
     rung 0.4    at this rung: the number of the configuration's first trial, and the value
     promoted    the last rung at which it went on
@@ -39,12 +39,12 @@ _RUNG = "rung "
 
 @dataclass(frozen=True)
 class Halving:
-    """The rungs of a search, and who goes on at each.
+    """The rungs of a search, and the rule by which trials pass them.
 
     Attributes:
         rungs: shares of training, ascending.
-        reduction_factor: one of so many goes on.
-        least: trials that reach the end, however few there are.
+        reduction_factor: at each rung, one in this many trials continues.
+        least: the number of trials that reach the end in any case.
         sign: -1 where larger values are better.
     """
 
@@ -54,12 +54,12 @@ class Halving:
     sign: int
 
     def variable(self, attributes: Mapping[str, Any], number: int, *, is_reference: bool) -> str:
-        """What a job is told: the rungs that are ahead of it.
+        """The value of the environment variable for a job: its remaining rungs.
 
         Args:
             attributes: the trial's.
             number: the trial's.
-            is_reference: whether it runs to its end, whatever its values.
+            is_reference: whether it always runs to its end.
         """
         passed = attributes.get(_PROMOTED, 0.0)
         settings = {
@@ -70,18 +70,18 @@ class Halving:
         return json.dumps(settings)
 
     def promotable(self, trials: Sequence[FrozenTrial], *, is_last: bool) -> Iterator[FrozenTrial]:
-        """Trials that stopped and shall go on: of the highest rung first, the best first.
+        """Paused trials that are to be continued: the highest rung first, then the best.
 
         Args:
             trials: all of the study.
-            is_last: whether no other trial can reach a rung any more.
+            is_last: whether no other trial will reach a rung.
         """
         paused = _paused(trials)
         if not paused:
             return
         for rung in reversed(self.rungs):
             key = f"{_RUNG}{rung:g}"
-            # A trial that was interrupted and repeated has reached the rung once.
+            # A trial that was interrupted and repeated counts once at its rung.
             reached = dict(t.user_attrs[key] for t in trials if key in t.user_attrs)
             quota = int(len(reached) / self.reduction_factor)
             if is_last:
@@ -127,7 +127,7 @@ def continuation(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def carried(trial: FrozenTrial) -> dict[str, Any]:
-    """What a trial in the place of this one has been through already."""
+    """The attributes that a retry of this trial starts with."""
     kept = {
         key: value
         for key, value in trial.user_attrs.items()
@@ -137,7 +137,7 @@ def carried(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def is_paused(trial: FrozenTrial) -> bool:
-    """Whether the trial stopped at a rung; another one may have continued it."""
+    """Whether the trial was paused at a rung; another one may have continued it."""
     return trial.state == TrialState.PRUNED and PAUSED in trial.user_attrs
 
 
@@ -147,10 +147,9 @@ def root_of(trial: FrozenTrial) -> int:
 
 
 def hidden_from_samplers(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Numbers of the trials that a sampler does not see, for one observation a configuration.
+    """Numbers of the trials that samplers do not see, so that a configuration is one observation.
 
-    While a trial is being continued, what it reached before is the observation, and then what its
-    continuation reached.
+    While a trial is being continued, samplers see the paused trial; afterwards its continuation.
     """
     hidden: set[int] = set()
     for trial in trials:
@@ -162,7 +161,7 @@ def hidden_from_samplers(trials: Sequence[FrozenTrial]) -> set[int]:
 
 
 def _paused(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
-    """The trials that stopped at a rung and were not continued, by their configuration."""
+    """The paused trials that were not continued, by the number of their first trial."""
     continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
     return {
         root_of(trial): trial

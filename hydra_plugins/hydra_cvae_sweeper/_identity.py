@@ -1,7 +1,7 @@
-"""What makes a study the same study: its directions, its space and the application's config.
+"""The identity of a study: its directions, its search space and the application's config.
 
-Mixing trials of two configurations in one study compares what cannot be compared, so that a
-changed one is refused, and the message names the first difference.
+Trials of different configurations cannot be compared, so a study is not continued with another
+configuration, and the message names the first difference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def identity_of(
     custom_search_space: str | None,
     ignore: Sequence[str],
 ) -> dict[str, dict[str, str]]:
-    """Three flat tables of texts, fit for storing and for comparing."""
+    """The identity as three flat tables of texts, which can be stored and compared."""
     with read_write(config), open_dict(config):
         task = {key: config._get_node(key) for key in config if key != "hydra"}
     content = OmegaConf.to_container(OmegaConf.create(task), resolve=False)
@@ -49,7 +49,7 @@ def identity_of(
 
 
 def check_identity(study: optuna.study.Study, mine: dict[str, dict[str, str]]) -> None:
-    """Store the identity in a new study; refuse to continue an old one under another."""
+    """Store the identity in a new study, or compare it with that of an existing one."""
     stored = study.user_attrs.get(_ATTRIBUTE)
     if stored is None:
         study.set_user_attr(_ATTRIBUTE, mine)

@@ -1,4 +1,4 @@
-"""A process that forks one process per job and watches over them.
+"""A process that forks one process for each job and supervises them.
 
 Why not the standard library's pools: a pool breaks when a worker is killed, and its jobs start in
 fresh interpreters. The nursery is forked while the sweep has no threads and no database
@@ -39,7 +39,7 @@ _CUDA_CHECK = ("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 
 class NurseryDied(RuntimeError):
-    """The process that starts the jobs is gone, and all jobs with it."""
+    """The process that starts the jobs has died, and all jobs with it."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def is_pruned(error: BaseException) -> bool:
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """What an exception that left the task says about the job."""
+    """The outcome of a job whose task raised an exception."""
     if is_pruned(error):
         return Outcome("pruned", reason=" ".join(str(error).split())[:500])
     return Outcome("failed", reason=one_line(error))
 
 
 class Nursery:
-    """The sweep's side: start jobs, hear of their ends."""
+    """The sweep's side: starts jobs and receives their outcomes."""
 
     def __init__(self, run: RunJob, preload: Sequence[str] = (), threads: int = 0) -> None:
         ours, theirs = Pipe()
@@ -133,7 +133,7 @@ class Nursery:
         self._connection.close()
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             if self._is_idle:
-                os.kill(self.pid, signal.SIGKILL)  # it may be in the midst of long imports
+                os.kill(self.pid, signal.SIGKILL)  # it may be busy with long imports
             os.waitpid(self.pid, 0)
 
     def _send(self, order: tuple[Any, ...]) -> None:
@@ -156,7 +156,7 @@ class Nursery:
 
 
 def _read_outcome(status: int, payload: bytes | None) -> Outcome:
-    """What a job said at its end; if it said nothing, what its exit status says."""
+    """The outcome that a job sent, or the one that its exit status indicates."""
     if payload is not None:
         outcome = pickle.loads(payload)  # written by our own child
         assert isinstance(outcome, Outcome)
@@ -178,9 +178,9 @@ class _Child:
 
 
 def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads: int) -> None:
-    """The nursery's life: never returns to the code that was forked."""
+    """The main function of the nursery. It never returns to the code that was forked."""
     try:
-        # A terminal's Ctrl-C reaches every process of the group; the sweep decides what it means.
+        # Ctrl-C on a terminal reaches every process of the group; the sweep handles it.
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
         if threads:
@@ -195,7 +195,7 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
         connection.send(("ready",))
         _Server(connection, run).loop()
     except BrokenPipeError:
-        pass  # the sweep has ended before it could hear; it will have said why
+        pass  # the sweep has ended, and has reported why
     except BaseException:
         traceback.print_exc()
     finally:
@@ -217,7 +217,7 @@ class _Server:
         self.children: dict[int, _Child] = {}
 
     def loop(self) -> None:
-        """Serve until the sweep's end of the connection is closed, by it or by its death."""
+        """Serve until the sweep closes its end of the connection, or dies."""
         while True:
             pipes = [child.pipe for child in self.children.values() if child.pipe is not None]
             # The timeout finds jobs whose pipe was kept open by a process that they started.
@@ -250,7 +250,7 @@ class _Server:
             _live(self.run, arguments, writer)
         writer.close()
         with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # the child does the same; whoever comes first
+            os.setpgid(pid, pid)  # the child does the same; one of the two is first
         self.children[key] = _Child(key, pid, reader)
 
     def _signal(self, signum: int) -> None:
@@ -285,7 +285,7 @@ class _Server:
 
 
 def _reap(pid: int, patience: float) -> int | None:
-    """The exit status of a child, if it has ended; `patience` for one that is just ending."""
+    """The exit status of a child, if it ends within `patience`."""
     deadline = time.monotonic() + patience
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -297,7 +297,7 @@ def _reap(pid: int, patience: float) -> int | None:
 
 
 def _live(run: RunJob, arguments: tuple[Any, ...], writer: Connection) -> None:
-    """A job's life: never returns to the code that was forked."""
+    """The main function of a job's process. It never returns to the code that was forked."""
     try:
         _become_a_job()
         outcome = _attempt(run, arguments)
@@ -316,14 +316,14 @@ def _become_a_job() -> None:
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("500")  # when memory runs out, a job goes before the sweep
+        file.write("500")  # when memory runs out, a job is killed before the sweep
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
 
 
 def _die_with(parent: int) -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere the nursery has to."""
+    """Ask Linux to kill this process when its parent dies; on other systems the nursery does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:

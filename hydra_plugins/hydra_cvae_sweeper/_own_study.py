@@ -1,9 +1,9 @@
-"""A search of values on the command line: a study of its own, and not the one of the config.
+"""Values on the command line as a study of their own, instead of the study in the config.
 
-`hydra.sweeper.default_study=GROUP=MEMBER` says which study an application searches if nobody asks
-for anything else. Values on the command line are then all that is varied: a grid of them, or a
-search where an interval is among them. With an override of GROUP, on the command line or in a
-config that chooses another member, they belong to that study instead.
+`hydra.sweeper.default_study=GROUP=MEMBER` names the study that an application searches by default.
+Values on the command line are then all that is varied: a grid, or a search if there is an interval
+among them. With an override of GROUP, on the command line or in a config that chooses another
+member, they belong to that study instead.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def has_own_study(
     Args:
         overrides: of the command line, without Hydra's own.
         choices: the chosen member of each group.
-        default_study: GROUP=MEMBER, or None where all values belong to the study of the config.
+        default_study: GROUP=MEMBER, or None if all values belong to the study in the config.
 
     Raises:
-        SweepError: for several members of GROUP: a study is one of them.
+        SweepError: if several members of GROUP are given.
     """
     if default_study is None:
         return False
@@ -52,19 +52,19 @@ def has_own_study(
 
 
 def is_grid(overrides: Sequence[str]) -> bool:
-    """Whether all that is varied is counted: values, ranges, members; no interval."""
+    """Whether only finite sets are varied (values, ranges, members), and no interval."""
     return not any(isinstance(each._value, IntervalSweep) for each in _read(overrides))
 
 
 def name_of(overrides: Sequence[str], ignore: Iterable[str]) -> str:
-    """A name for the study of these overrides, whatever their order; fit for a directory.
+    """A name for the study of these overrides, in any order, that can name a directory.
 
-    Letters, digits and signs that neither a shell nor Hydra takes for something else; a digest
-    tells apart what else would have one name.
+    It has only characters without a special meaning to a shell or Hydra, and ends with a digest if
+    different overrides could have the same name.
 
     Args:
         overrides: of the command line, without Hydra's own.
-        ignore: keys (with what lies under them) that do not matter.
+        ignore: keys that do not matter, with all keys below them.
     """
     texts = sorted(
         _without_spaces(str(override.input_line))
@@ -79,9 +79,9 @@ def name_of(overrides: Sequence[str], ignore: Iterable[str]) -> str:
 
 
 def change_hydra(config: DictConfig, key: str, value: str) -> None:
-    """Set a key of Hydra's as an override of the command line would: for this process and all jobs.
+    """Set a key of Hydra's as a command-line override does: for this process and for all jobs.
 
-    A job's config is composed anew, from these overrides and its own.
+    The config of a job is composed anew, from these overrides and its own.
     """
     parent, _, name = key.rpartition(".")
     node, overrides = OmegaConf.select(config, parent), config.hydra.overrides
@@ -92,7 +92,7 @@ def change_hydra(config: DictConfig, key: str, value: str) -> None:
 
 
 def _read(overrides: Iterable[str]) -> list[Override]:
-    """The overrides that can be read; who searches them complains of the others."""
+    """The overrides that can be parsed; the others are reported when the space is read."""
     parser = OverridesParser.create()
     read = []
     for text in overrides:

@@ -1,4 +1,4 @@
-"""Who runs a trial, and whether they still live.
+"""The worker that runs a trial, and whether it is still alive.
 
 A process id alone is not enough: ids are reused, and another machine or container has its own.
 """
@@ -46,7 +46,7 @@ def is_dead(attribute: dict[str, Any], me: Owner) -> bool | None:
 
 
 def start_of(pid: int) -> str | None:
-    """When a process began, in the system's own words; None if it does not live."""
+    """The start time of a process as the system writes it; None if the process is not alive."""
     if sys.platform == "linux":
         return _start_by_proc(pid)
     return _start_by_ps(pid)
@@ -60,7 +60,7 @@ def _start_by_proc(pid: int) -> str | None:
     # The command's name stands in parentheses and may hold anything, spaces too.
     fields = text.rpartition(")")[2].split()
     state, ticks = fields[0], fields[19]
-    return None if state in "ZX" else ticks  # a zombie runs nothing
+    return None if state in "ZX" else ticks  # a zombie does not run
 
 
 def _start_by_ps(pid: int) -> str | None:
@@ -70,7 +70,7 @@ def _start_by_ps(pid: int) -> str | None:
 
 
 def _place() -> str:
-    """What tells two machines, boots or containers of one host name apart."""
+    """An id that differs between machines, boots and containers with the same host name."""
     parts = []
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:

@@ -1,4 +1,4 @@
-"""What a sweep says and writes while it runs: a line a trial, and the results so far."""
+"""What a sweep prints and writes while it runs: a line for each trial, and the results so far."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def trial_line(
 
 
 def best_of(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> FrozenTrial | None:
-    """The best complete trial of a study with one objective; by its mean, once it is repeated."""
+    """The best complete trial of a study with one objective; by its mean if it was repeated."""
     sign = -1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1
     repeated = confirmed(trials, sign)
     if repeated:
@@ -55,7 +55,7 @@ def best_of(trials: Sequence[FrozenTrial], study: optuna.study.Study) -> FrozenT
 
 
 class ResultsFile:
-    """`optimization_results.yaml`, as the stock plugin writes it, and always up to date."""
+    """`optimization_results.yaml` in the stock plugin's format, kept up to date."""
 
     def __init__(self, path: Path, study: optuna.study.Study) -> None:
         self._path = path
@@ -63,7 +63,7 @@ class ResultsFile:
         self._wait_until = 0.0
 
     def update(self, trials: Sequence[FrozenTrial], final: bool = False) -> None:
-        """Write the best so far; at most a twentieth of the time goes into this."""
+        """Write the best so far; this takes at most a twentieth of the time."""
         began = time.monotonic()
         if began < self._wait_until and not final:
             return

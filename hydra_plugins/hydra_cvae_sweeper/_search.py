@@ -35,16 +35,16 @@ _MOST_VALUES = 100_000  # of a range of real numbers
 
 @dataclass
 class Parsed:
-    """Overrides, told apart: varied keys, fixed keys with their text, and deletions."""
+    """Parsed overrides: varied keys, fixed keys with their text, and deletions."""
 
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     fixed: dict[str, str] = field(default_factory=dict)
     deletions: list[str] = field(default_factory=list)
-    # Of ranges of real numbers: Optuna's steps miss some of Hydra's values by a rounding.
+    # Of ranges of real numbers, where Optuna's steps differ from Hydra's values by rounding.
     exact: dict[str, list[float]] = field(default_factory=dict)
 
     def forget(self, key: str, others: dict[str, Any]) -> None:
-        """Make room for what is said of a key last: nothing else said of it remains."""
+        """Remove what earlier overrides said of a key, since the last one counts."""
         for table in (self.distributions, self.fixed, self.exact):
             for other in list(table):
                 if other.lstrip("+") == key.lstrip("+") and (table is others or other != key):
@@ -53,7 +53,7 @@ class Parsed:
 
 
 def read_overrides(texts: Iterable[str], loader: ConfigLoader | None) -> Parsed:
-    """Read overrides; raise ``SweepError`` at one that cannot be read or searched."""
+    """Parse overrides; raise ``SweepError`` if one cannot be parsed or searched."""
     parser = OverridesParser.create(config_loader=loader)
     parsed = Parsed()
     for text in texts:
@@ -67,7 +67,7 @@ def read_overrides(texts: Iterable[str], loader: ConfigLoader | None) -> Parsed:
 
 
 def reads_as_one_value(text: str) -> bool:
-    """Whether a text is an override that searches nothing."""
+    """Whether a text is an override with a single value."""
     try:
         return not OverridesParser.create().parse_override(text).is_sweep_override()
     except HydraException:
@@ -103,7 +103,7 @@ def _read(override: Override, text: str, parsed: Parsed) -> None:
 
 
 class _Impossible(Exception):
-    """A space that cannot be; the text says why."""
+    """An impossible space; the text says why."""
 
 
 def _interval(value: IntervalSweep) -> BaseDistribution:
@@ -196,7 +196,7 @@ def _check_ends(*numbers: float) -> None:
 
 
 def whole(low: int, high: int, *, is_log: bool = False, step: int = 1) -> BaseDistribution:
-    """Whole numbers with both ends, in the class of this Optuna."""
+    """Integers including both ends, in the class that this version of Optuna has."""
     kinds: Any = optuna.distributions
     if hasattr(kinds, "IntDistribution"):
         made = kinds.IntDistribution(low, high, log=is_log, step=step)
@@ -211,7 +211,7 @@ def whole(low: int, high: int, *, is_log: bool = False, step: int = 1) -> BaseDi
 def real(
     low: float, high: float, *, is_log: bool = False, step: float | None = None
 ) -> BaseDistribution:
-    """Real numbers with both ends, in the class of this Optuna."""
+    """Real numbers including both ends, in the class that this version of Optuna has."""
     kinds: Any = optuna.distributions
     if hasattr(kinds, "FloatDistribution"):
         made = kinds.FloatDistribution(low, high, log=is_log, step=step)
@@ -226,12 +226,12 @@ def real(
 
 
 def rounded(number: float) -> float:
-    """Without what adding steps leaves in the last digits."""
+    """The value without the rounding errors of added steps."""
     return float(f"{number:.12g}")
 
 
 def all_values(distribution: BaseDistribution) -> Sequence[Any]:
-    """Every value of a distribution; none of one over an interval of real numbers."""
+    """All values of a finite distribution; none of an interval of real numbers."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     low, high = getattr(distribution, "low"), getattr(distribution, "high")  # noqa: B009

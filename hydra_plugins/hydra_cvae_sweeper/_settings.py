@@ -1,4 +1,4 @@
-"""The ranges of the sweeper's and the launcher's numbers; their types are Hydra's business."""
+"""The ranges of the sweeper's and the launcher's numbers; Hydra checks their types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SWEEPER: Final[Ranges] = {
 
 
 def check_ranges(section: str, settings: Mapping[str, Any], ranges: Ranges) -> None:
-    """Raise ``SweepError`` at the first number outside its range; null leaves a choice open."""
+    """Raise ``SweepError`` at the first number outside its range; null is allowed."""
     for key, (least, most) in ranges.items():
         value = settings[key]
         if value is not None and not least <= value <= most:
@@ -40,7 +40,7 @@ def check_ranges(section: str, settings: Mapping[str, Any], ranges: Ranges) -> N
 
 
 def check_sweeper(settings: Mapping[str, Any]) -> None:
-    """The sweeper's ranges, and what its two times of heartbeats have to do with each other."""
+    """Check the sweeper's ranges, and that a worker is not declared dead between two heartbeats."""
     check_ranges("hydra.sweeper", settings, SWEEPER)
     beat, silence = settings["heartbeat"], settings["heartbeat_timeout"]
     if silence < 2 * beat:

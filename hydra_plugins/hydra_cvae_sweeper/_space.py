@@ -1,4 +1,4 @@
-"""What a sweep varies and what it fixes, and the points of what can be counted."""
+"""What a sweep varies and what it fixes, and grids of finite spaces."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Space:
     fixed: dict[str, str]
     deletions: list[str] = field(default_factory=list)
     conditional: dict[str, dict[str, BaseDistribution]] = field(default_factory=dict)
-    # What Hydra's ranges of real numbers hold, in order.
+    # The values of Hydra's ranges of real numbers, in order.
     exact: dict[str, list[float]] = field(default_factory=dict)
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """The overrides of one trial: what was sampled, then what is fixed."""
+        """The overrides of one trial: sampled values, then fixed ones."""
         sampled = [override_text(key, self._exactly(key, value)) for key, value in params.items()]
         fixed = [f"{key}={value}" for key, value in self.fixed.items()]
         return sampled + fixed + self.deletions
@@ -41,13 +41,13 @@ class Space:
         return min(near, key=lambda one: abs(one - value))
 
     def same(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters of which equal ones are written equally."""
+        """The parameters in a form in which equal points are equal."""
         return {
             key: rounded(value) if key in self.exact else value for key, value in params.items()
         }
 
     def replace_conditional(self, given: Mapping[str, BaseDistribution]) -> None:
-        """Let what was given for a key count wherever a condition has the key, and only there."""
+        """Replace the space of each given key under every condition that has the key."""
         for key, distribution in given.items():
             having = [keys for keys in self.conditional.values() if key in keys]
             for keys in having:
@@ -56,17 +56,17 @@ class Space:
                 self.distributions.pop(key, None)
 
     def following(self, params: Mapping[str, Any]) -> Iterator[tuple[str, BaseDistribution]]:
-        """The keys that are varied because of what was sampled or fixed elsewhere."""
+        """The conditional keys whose condition holds for these parameters."""
         chosen = {f"{key}={value}" for key, value in {**params, **self.fixed}.items()}
         for condition, distributions in self.conditional.items():
             if condition in chosen:
                 yield from (pair for pair in distributions.items() if pair[0] not in self.fixed)
 
     def unions(self) -> dict[str, BaseDistribution]:
-        """All choices of a key that has others under other conditions, by key.
+        """All choices of each conditional key, over all conditions.
 
-        Optuna wants one set of choices a key in a study. A grid knows its values beforehand, so
-        that it can tell Optuna of the union; a sampler would draw from it what does not belong.
+        Optuna requires one set of choices for a key in a study. A grid knows its values beforehand
+        and can state the union. A sampler would draw values from it that do not belong.
         """
         choices: dict[str, list[Any]] = {}
         for distributions in self.conditional.values():
@@ -79,7 +79,7 @@ class Space:
         return {key: CategoricalDistribution(values) for key, values in unique.items()}
 
     def conditional_keys(self) -> list[str]:
-        """The keys that some trials lack."""
+        """The keys that not every trial has."""
         return list(dict.fromkeys(key for keys in self.conditional.values() for key in keys))
 
     def grid(self, values_of: Callable[[str, BaseDistribution], Sequence[Any]]) -> Grid:
@@ -94,10 +94,10 @@ class Space:
         return Grid(choices, lambda point: values(self.following(point)), self.conditional_keys())
 
     def checks(self, groups: Sequence[str], most: int) -> list[dict[str, Any]]:
-        """Points that show whether trials can be composed at all, and how much they leave out.
+        """Points with which to check that trials can be composed.
 
-        Every combination of the members of groups, as long as there are no more than `most`;
-        otherwise each member once. Of other keys both ends, or the first and last choice.
+        They contain every combination of the members of `groups` if there are at most `most`, and
+        otherwise each member once; of other keys both ends, or the first and the last choice.
         """
         values = {
             key: list(kind.choices)
@@ -124,10 +124,10 @@ class Space:
 
 
 def make_space(parsed: Parsed, more: Mapping[str, BaseDistribution]) -> Space:
-    """What was read as a space; `more` are distributions from the config.
+    """A space from parsed overrides and further distributions from the config.
 
-    A fixed key is not searched: this holds for grids too, where the stock plugin runs every other
-    point again for each value of the fixed key.
+    A fixed key is not searched, in grids neither: the stock plugin would run every other point
+    again for each value of the fixed key.
     """
     distributions = {**more, **parsed.distributions}
     fixed = {key.lstrip("+") for key in parsed.fixed}
@@ -136,7 +136,7 @@ def make_space(parsed: Parsed, more: Mapping[str, BaseDistribution]) -> Space:
 
 
 def override_text(key: str, value: Any) -> str:
-    """A sampled value as an override that Hydra reads back as this very value."""
+    """A sampled value as an override that Hydra parses to the same value."""
     if value is None:
         return f"{key}=null"
     text = f"{key}={value}"
@@ -161,7 +161,7 @@ def quoted(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text in quotes that is no interpolation, whatever is in it."""
+    """A text in quotes in which nothing is interpolated."""
     return quoted(re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + "\\${", text))
 
 
@@ -178,16 +178,16 @@ def spaced(distribution: BaseDistribution, points: int) -> list[float]:
     low, high = (float(getattr(distribution, name)) for name in ("low", "high"))
     is_log = getattr(distribution, "log", "Log" in type(distribution).__name__)
     shares = [index / (points - 1) for index in range(points)]
-    # Both ends exactly: a power may miss them by a rounding, and lie outside.
+    # Both ends exactly: a rounded power may lie outside the interval.
     inner = [low * (high / low) ** s if is_log else low + (high - low) * s for s in shares[1:-1]]
     return [low, *inner, high]
 
 
 class Grid:
-    """All points of a discrete space, in an order whose beginning is spread over all of it.
+    """All points of a finite space, in an order whose first points are spread over the space.
 
-    Not Optuna's GridSampler: that one marks points as visited that were given to a retried
-    trial, refuses choices that cannot be sorted, and draws points in random order.
+    Optuna's GridSampler is not used: it counts points of retried trials as visited, refuses choices
+    that cannot be sorted, and draws points in random order.
     """
 
     def __init__(
@@ -196,13 +196,13 @@ class Grid:
         following: Callable[[Mapping[str, Any]], Mapping[str, Sequence[Any]]] | None = None,
         following_keys: Sequence[str] = (),
     ) -> None:
-        """`following` gives the further choices that a point of `choices` has, by its values."""
+        """`following` returns the choices of the conditional keys of a point."""
         self._choices = dict(choices)
         self._following = following
         self._keys = [*self._choices, *following_keys]
 
     def count(self, at_most: int) -> int:
-        """The number of points, or `at_most` where there are more."""
+        """The number of points, at most `at_most`."""
         if self._following is None:
             return min(self._size(), at_most)
         return sum(1 for _ in itertools.islice(self, at_most))
@@ -211,12 +211,12 @@ class Grid:
         return math.prod(len(values) for values in self._choices.values())
 
     def next(self, taken: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """The first point that is not among those taken; None when there is none left."""
+        """The first point that is not in `taken`; None if there is none."""
         seen = {self._name(point) for point in taken}
         return next((point for point in self if self._name(point) not in seen), None)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Steps of a golden section: no number of trials leaves a large part untouched."""
+        """Points in steps of a golden section: any number of them covers the space evenly."""
         size = self._size()
         step = max(1, round(size * 0.618034))
         while math.gcd(step, size) != 1:

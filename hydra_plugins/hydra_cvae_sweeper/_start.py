@@ -1,9 +1,9 @@
 """The configuration as composed as the first trial of a search, which can then only improve on it.
 
-Where the space holds all its values of the searched keys, it is a trial like any other. Where some
-lie outside, the trial runs without these keys, which leaves them as they are composed, and samplers
-do not see it: those that learn from all trials together (CMA-ES, NSGA-II, multivariate TPE) would
-give up every key that one trial lacks.
+If the space contains its values of all searched keys, it is an ordinary trial. Otherwise the trial
+runs without the keys whose values lie outside, which therefore keep their composed values, and
+samplers do not see it: CMA-ES, NSGA-II and multivariate TPE would drop every key that is missing in
+one trial.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ._search import all_values
 from ._space import Space
 
 START: Final = "start"
-"""The user attribute of such a trial: the keys that lie outside, a list."""
+"""The user attribute of such a trial: the list of keys whose values lie outside the space."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Values of the searched keys, and the keys whose values the space does not hold."""
+    """Values of the searched keys, and the keys whose values lie outside the space."""
 
     params: dict[str, Any] = field(default_factory=dict)
     outside: list[str] = field(default_factory=list)
@@ -36,11 +36,11 @@ class Absent(Exception):
 
 
 def starting_point(space: Space, value_of: Callable[[str], Any]) -> Start | None:
-    """The configuration as composed as a point; None if it lacks a key, and cannot run.
+    """The configuration as composed as a point; None if it lacks a searched key.
 
     Args:
         space: what is searched.
-        value_of: a key's value there, for a group its member; raises ``Absent``.
+        value_of: returns the value of a key there, or the member of a group; raises ``Absent``.
     """
     start = Start()
     try:
@@ -62,7 +62,7 @@ def _add(start: Start, key: str, kind: BaseDistribution, value: Any) -> None:
 
 
 def _held(kind: BaseDistribution, value: Any) -> list[Any]:
-    """The value as the distribution has it, or nothing."""
+    """The value as one of the distribution's, in a list; empty if it lies outside."""
     if isinstance(kind, CategoricalDistribution):
         return [choice for choice in kind.choices if _is_same(choice, value)][:1]
     if not _is_number(value) or not math.isfinite(value):
@@ -93,7 +93,7 @@ def is_start(trial: FrozenTrial) -> bool:
 
 
 def hidden_from_samplers(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Trials as composed that lack a key; not while they wait to be taken."""
+    """Numbers of first trials that lack a key, except while they are queued."""
     return {
         trial.number
         for trial in trials

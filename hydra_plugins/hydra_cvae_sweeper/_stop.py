@@ -1,4 +1,4 @@
-"""Ctrl-C and kill: end the sweep at a safe point, with the study in order."""
+"""Ctrl-C and termination signals: end the sweep at a safe point, with the study in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Leaves a call that does not look at the flag, such as a stock launcher's batch."""
+    """Ends a call that does not check the flag, such as a batch of a stock launcher."""
 
 
 class StopRequest:
-    """Remembers the first signal; the second one acts as if this class were not there."""
+    """Records the first signal. The second one has its usual effect."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -31,7 +31,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for signum in _SIGNALS:
-                if signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays in force
+                if signal.getsignal(signum) != signal.SIG_IGN:  # nohup stays effective
                     self._former[signum] = signal.signal(signum, self._handle)
         return self
 
@@ -40,7 +40,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def raising(self) -> Iterator[None]:
-        """Within: a signal raises Stopped at once instead of setting the flag only."""
+        """Context in which a signal raises Stopped immediately, and does not only set the flag."""
         self._raises = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""The study's database: its URL without secrets, patient connections, and one lock.
+"""The study's database: its URL without secrets, its connections, and its lock.
 
 The lock is what makes several workers safe. Optuna's own steps (create the tables, take a waiting
 trial, count trials) are not atomic, least of all on SQLite; done under a lock that the system
@@ -29,7 +29,7 @@ from sqlalchemy.pool import NullPool  # type: ignore[import-untyped, unused-igno
 from ._errors import SweepError
 from ._files import visible
 
-# What a database that is away, or busy for longer than its timeout, makes Optuna raise.
+# What Optuna raises when a database is unreachable, or busy for longer than its timeout.
 STORAGE_TROUBLE = (
     optuna.exceptions.StorageInternalError,
     sqlalchemy.exc.OperationalError,
@@ -45,7 +45,7 @@ _SQLITE_OPTIONS = {
     *("timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"),
     *("uri", "mode", "cache", "immutable", "nolock", "vfs"),
 }
-# What a URL, Optuna's template of it or a terminal would take for something else.
+# Characters with a special meaning in a URL, in Optuna's template of it, or on a terminal.
 _ODD = re.compile(r"[?#%{}$\\\x00-\x1f\x7f\ud800-\udfff]")
 _NEW = sqlalchemy.text(
     "SELECT trial_id FROM trials WHERE study_id = :study AND trial_id > :highest"
@@ -72,15 +72,15 @@ class StudyStorage:
 
     @property
     def url(self) -> str:
-        """The URL with its secrets: only for connections and the environment."""
+        """The URL with its secrets, for connections and the environment only."""
         assert self._url is not None
         written = str(self._url.render_as_string(hide_password=False))
-        # Optuna takes the URL for a template.
+        # Optuna treats the URL as a template.
         return written.replace("{", "%7B").replace("}", "%7D")
 
     @property
     def shown(self) -> str:
-        """The URL for people."""
+        """The URL without secrets, for messages."""
         if self._url is None:
             return "memory"
         if self._path is not None:
@@ -93,14 +93,14 @@ class StudyStorage:
 
     @property
     def file(self) -> str:
-        """Which file the study is in, once it is there; empty without one."""
+        """The id of the study's file; empty if there is none."""
         if self._path is None:
             return ""
         status = os.stat(self._path)
         return f"{status.st_dev}:{status.st_ino}"
 
     def is_below(self, directory: str) -> bool:
-        """Whether the study's file lies in a directory, and goes with it."""
+        """Whether the study's file lies below a directory."""
         return self._path is not None and Path(self._path).is_relative_to(directory)
 
     @property
@@ -115,15 +115,15 @@ class StudyStorage:
 
     @property
     def traces(self) -> list[str]:
-        """The pieces of the URL, as it was written, that hold its passwords."""
+        """The parts of the URL as written that contain its passwords."""
         found = re.finditer(
             r"(?<=://)[^:/@]*(:[^@]+@)|(?<=[?&])(\w*password\w*=[^&]+)", self._given, re.IGNORECASE
         )
         return [str(piece[1] or piece[2]) for piece in found]
 
     def explain(self, error: Exception) -> str:
-        """What the database's driver said, on one line and without secrets."""
-        # SQLAlchemy keeps the driver's error as `orig`; Optuna may have put its own around both.
+        """The message of the database's driver, on one line and without secrets."""
+        # SQLAlchemy stores the driver's error as `orig`; Optuna may wrap both.
         origins = [getattr(one, "orig", None) for one in (error, error.__cause__)]
         origin = next((one for one in origins if one is not None), error)
         said = str(origin).strip().splitlines()
@@ -133,7 +133,7 @@ class StudyStorage:
         return f"{self.shown}: {text}"
 
     def open(self) -> optuna.storages.BaseStorage:
-        """Connect, and create the tables where there are none. Hold the lock for this."""
+        """Connect, and create missing tables. The caller holds the lock."""
         if self._url is None:
             return optuna.storages.InMemoryStorage()
         if self._path is not None:
@@ -153,7 +153,7 @@ class StudyStorage:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Keep every other worker of this database out; released if this process dies."""
+        """Lock the database for all other workers; released if this process dies."""
         if self._url is None:
             yield
         elif self._path is not None:
@@ -167,7 +167,7 @@ class StudyStorage:
     def snapshot(
         self, storage: optuna.storages.BaseStorage, hidden: Collection[int] = ()
     ) -> Iterator[None]:
-        """Within: one view of the other trials, without the hidden ones.
+        """Context with one fixed view of the other trials, without the hidden ones.
 
         Optuna 2 reads them anew for each sampled key, later versions once by themselves.
         """
@@ -201,7 +201,7 @@ class StudyStorage:
     @contextlib.contextmanager
     def _advisory_lock(self, name: str) -> Iterator[None]:
         key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        # An own connection: the lock belongs to it, and goes with it.
+        # A separate connection: the lock belongs to it, and ends with it.
         with self._needing_driver():
             engine = sqlalchemy.create_engine(
                 self.url, poolclass=NullPool, connect_args=self._connect_arguments()
@@ -212,9 +212,9 @@ class StudyStorage:
 
 
 def lean(storage: optuna.storages.BaseStorage) -> optuna.storages.BaseStorage:
-    """Let Optuna 2 read only the trials that can have changed, as later versions do.
+    """Make Optuna 2 read only the trials that can have changed, as later versions do.
 
-    It lists all trials at every look, so that a trial's cost would grow with the study.
+    It lists all trials at every read, so that the cost of a trial would grow with the study.
     """
     read_all = getattr(storage, _READ, None)
     if read_all is None:
@@ -232,7 +232,7 @@ def _visible_trials(
     deepcopy: bool = True,
     states: Collection[TrialState] | None = None,
 ) -> list[FrozenTrial]:
-    """All trials, the hidden ones as failed, of which samplers take no notice.
+    """All trials, the hidden ones as failed, so that samplers ignore them.
 
     They keep their places in the list: NSGA-II looks trials up by their numbers.
     """
@@ -262,7 +262,7 @@ def _read_changed(cache: Any, backend: Any, read_all: Callable[[int], None], stu
         of_study = {"study": study_id, "highest": highest}
         new = [row[0] for row in connection.execute(_NEW, of_study)]
         total = connection.execute(_COUNT, of_study).scalar()
-    # The count finds what was committed late, under a lower id than one already seen.
+    # The count detects trials that were committed late, with a lower id than one already seen.
     if total != len(study.trials) + len(new) or len(new) + len(unsettled) > _FEW:
         read_all(study_id)
         return
@@ -311,7 +311,7 @@ def _parse(url: str | None) -> URL | None:
 
 
 def url_of(setting: Any) -> str | None:
-    """The URL in ``hydra.sweeper.storage``, which may be an Optuna storage to be made."""
+    """The URL in ``hydra.sweeper.storage``, which may be the config of an Optuna storage."""
     if setting is None or isinstance(setting, str):
         return setting
     kind = str(setting.get("_target_", "")).rpartition(".")[2] if hasattr(setting, "get") else ""
@@ -334,7 +334,7 @@ def url_of(setting: Any) -> str | None:
 
 
 def _sqlite_path(url: URL) -> str:
-    """The file that an SQLite URL means; the URL's own escapes are undone where it has them."""
+    """The file that an SQLite URL names, with the escapes of the URL decoded."""
     database = str(url.database)
     if str(url.query.get("uri", "")).lower() in ("true", "1", "yes", "on", "y", "t"):
         found = re.match(r"file:(?://[^/]*)?(.*)", database)
@@ -344,7 +344,7 @@ def _sqlite_path(url: URL) -> str:
 
 
 def _sqlite_url(url: URL, path: str) -> URL:
-    """A URL that means this file to SQLAlchemy, Optuna and SQLite, whatever is in its path."""
+    """A URL that names this file to SQLAlchemy, Optuna and SQLite, whatever its path contains."""
     query = {key: value for key, value in url.query.items() if key != "uri"}
     if not _ODD.search(path) and not query.keys() & {"mode", "cache", "immutable", "nolock", "vfs"}:
         return url.set(database=path, query=query)

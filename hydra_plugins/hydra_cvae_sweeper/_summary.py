@@ -1,4 +1,4 @@
-"""What is said of a study at its end: counts, the winner, and the commands that come next."""
+"""The last lines of a sweep: counts, the winner, and commands to continue with."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def winner_lines(
     commands: Mapping[str, str],
     sweep: str,
 ) -> list[str]:
-    """The winner with its scores and its directory, and what can be done with it."""
+    """The winner with its scores and directory, and commands to use it."""
     trial = winner.trial
     lines = [f"best {numbers(trial.values or [])} (#{trial.number}): {_shown(winner.directory)}"]
     lines += [f"  mean of #{one.trial.number}: {one}" for one in repeated]
@@ -99,7 +99,7 @@ def winner_lines(
 def improvement(
     best: FrozenTrial, trials: Sequence[FrozenTrial], repeated: Sequence[Confirmed] = ()
 ) -> str | None:
-    """By how much a search with one objective improves on what it began with, as a line."""
+    """A line that compares the best trial with the configuration as composed."""
     starts = [trial for trial in trials if is_start(trial) and not is_repeat(trial)]
     if not starts:
         return None
@@ -119,7 +119,7 @@ def improvement(
 
 
 def check_commands(commands: Mapping[str, Any]) -> None:
-    """Raise ``SweepError`` at a command that names something that cannot be filled in."""
+    """Raise ``SweepError`` if a command has a placeholder that does not exist."""
     for label, command in commands.items():
         unknown = [name for name in re.findall(r"{(\w*)}", str(command)) if name not in _NAMES]
         if unknown:
@@ -139,7 +139,7 @@ def _filled(command: str, best: str, sweep: str) -> str:
 
 
 def _relative(directory: str) -> str:
-    """A path as one would type it here: relative if it lies below."""
+    """The path relative to the working directory if it lies below it."""
     relative = os.path.relpath(directory)
     is_below = relative.split(os.sep)[0] != os.pardir and not relative.startswith("-")
     return relative if is_below else directory
