@@ -157,6 +157,9 @@ def edit_distance(a: str, b: str) -> int:
     rows: dict[str, int] = {}  # the rows at which a letter of ``a`` stands
     for row, letter in enumerate(a):
         rows[letter] = rows.get(letter, 0) | 1 << row
+    # The distances of the prefixes of ``a`` to a prefix of ``b`` are a column of the usual table.
+    # Neighbours in it differ by at most 1, so two bits a row hold the column, and a letter of ``b``
+    # moves all rows to the next column at once.
     last, every = 1 << len(a) - 1, (1 << len(a)) - 1
     more, less = every, 0  # rows whose distance is 1 more, or 1 less, than that of the row above
     distance = len(a)

@@ -3,6 +3,9 @@
 An epoch uses every training word once as a source. All random numbers of an epoch come from one
 generator seeded with (seed, epoch), so a run that is resumed between epochs repeats the
 uninterrupted run to the bit.
+
+The loop is ``Trainer.train_epoch``, its step ``_train_step``, and the loss of the step is computed
+in ``_train_model``. A one-level model, such as the report's, needs nothing else.
 """
 
 from __future__ import annotations
@@ -191,6 +194,7 @@ class Trainer:
         source_tense = batch.source_tense.to(self.device)
         target_tense = batch.target_tense.to(self.device)
 
+        # Encode the source, sample its code, decode the target from it.
         posterior = self.model.encode(source.symbols, source.lengths, source_tense)
         code = posterior.sample(generator)
         units = kl_per_unit(posterior)
@@ -198,6 +202,7 @@ class Trainer:
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
         loss = loss + reconstruction
         if self.coverage.started(self.progress):
+            # Decode prior draws, too, to the words of the rows that own them.
             z, tense, symbols = self.coverage.deal(generator)
             code = self.model.code_of_latent(z)
             covered = self._reconstruction(code, tense, symbols, generator)
