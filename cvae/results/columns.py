@@ -74,8 +74,8 @@ def lower_is_better(column: str) -> bool:
 def labels(frame: pd.DataFrame) -> pd.Series[str]:
     """Return a short name for each run, unique in ``frame``.
 
-    It is the directory's name (``trial_00012`` as ``12``), with as many of its parents as tell
-    the runs apart: ``latent_size/12``.
+    It is the name of its directory (``trial_00012`` as ``12``), with as many parent directories as
+    are needed to distinguish the runs: ``latent_size/12``.
     """
     paths = [Path(run).parts for run in frame["run"]]
     ends = [re.sub(r"^trial_0*(?=\d)", "", path[-1]) for path in paths]
@@ -98,7 +98,7 @@ def numeric_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def require_columns(frame: pd.DataFrame, columns: Iterable[str], *, numeric: bool = False) -> None:
-    """Raise ``ResultsError`` at the first of ``columns`` that ``frame`` has not."""
+    """Raise ``ResultsError`` at the first of ``columns`` that ``frame`` lacks."""
     allowed = numeric_columns(frame) if numeric else [str(column) for column in frame.columns]
     for column in columns:
         if column not in allowed:
@@ -107,6 +107,7 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], *, numeric: boo
 
 
 def choices_for(wanted: object, allowed: Sequence[str]) -> str:
+    """Return the end of an error message: what is allowed instead of ``wanted``."""
     hint = did_you_mean(str(wanted), allowed)
     return f"{hint}{'Choose' if hint else 'choose'} from {', '.join(allowed)}"
 
@@ -114,8 +115,9 @@ def choices_for(wanted: object, allowed: Sequence[str]) -> str:
 def compact(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a view of ``frame`` that fits a screen: few columns, short names of the runs.
 
-    The index is ``labels``; the columns are the status, the objective and its parts, every varied
-    key, the seed, ``dev_exact_match``, ``gaussian_distinct`` and the seconds, where there are any.
+    The index is ``labels``. The columns are the status, the objective and its parts, every varied
+    key, the seed, ``dev_exact_match``, ``gaussian_distinct`` and the seconds; empty ones are left
+    out.
     """
     names = ["status", "objective", *PARETO, *varied(frame), "seed"]
     names += ["dev_exact_match", "gaussian_distinct", "seconds"]

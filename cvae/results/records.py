@@ -21,21 +21,21 @@ CURVE_FILES: Final = {
     "epochs": "epochs.csv",
     "losses": "losses.csv",
 }
-"""What a run records over its training, by the grain of the rows."""
+"""The files that a run writes during training, by the granularity of their rows."""
 
 Source: TypeAlias = "pd.DataFrame | Paths | Sequence[Paths]"
 """A table from ``load`` (or some of its rows), a path, or several."""
 
 Damaged = Literal["raise", "warn"]
-"""Whether a damaged file is an error (naming it), or leaves its run out with a warning."""
+"""Whether a damaged file raises an error that names it, or is skipped with a warning."""
 
 
 def curves(source: Source, *, of: str = "evaluations", damaged: Damaged = "raise") -> pd.DataFrame:
     """Return what every run recorded during training, one row per run and evaluation.
 
-    ``of`` is the grain: ``evaluations``, ``epochs``, or ``losses`` for means over a few steps.
-    Columns: ``run``, ``sweep``, ``trial``, ``seed``, ``status`` and ``objective`` (the run's, as
-    in ``load``), every varied key, then those of the file. A run without the file has no rows.
+    ``of`` is the granularity: ``evaluations``, ``epochs``, or ``losses`` (means over a few steps).
+    Columns: ``run``, ``sweep``, ``trial``, ``seed``, ``status`` and ``objective`` of the run, as in
+    ``load``, every varied key, then those of the file. A run without the file has no rows.
 
     Raises:
         ResultsError: if a file is damaged, unless ``damaged="warn"``; if ``of`` is none of these.
@@ -50,8 +50,8 @@ def curves(source: Source, *, of: str = "evaluations", damaged: Damaged = "raise
 def conversions(source: Source, *, damaged: Damaged = "raise") -> pd.DataFrame:
     """Return every conversion that every run wrote, one row per run and conversion.
 
-    Columns: those of ``curves`` that are of the run, then those of ``conversions.csv``. Only runs
-    that ended have the file.
+    Columns: those that describe the run, as in ``curves``, then those of ``conversions.csv``. Only
+    finished runs have the file.
 
     Raises:
         ResultsError: as ``curves``.
@@ -61,7 +61,7 @@ def conversions(source: Source, *, damaged: Damaged = "raise") -> pd.DataFrame:
 
 
 def samples(source: Source, *, damaged: Damaged = "raise") -> pd.DataFrame:
-    """Return every paradigm that every run generated: as ``conversions``, of ``samples.csv``."""
+    """Return every paradigm that every run generated, from ``samples.csv``; see ``conversions``."""
     return _words_of_runs(source, "samples.csv", ("draw", "training_row", "real_verb"), damaged)
 
 
@@ -75,7 +75,7 @@ def _loaded(source: Source) -> pd.DataFrame:
 def _with_runs(
     frame: pd.DataFrame, table: pd.DataFrame, damage: Mapping[int, str], damaged: Damaged
 ) -> pd.DataFrame:
-    """Return ``table`` with the columns of its runs, which ``_row`` names, before its own."""
+    """Return ``table`` preceded by columns that describe the run in its column ``_row``."""
     for message in damage.values():
         if damaged == "raise":
             raise ResultsError(message)
@@ -95,7 +95,7 @@ def _words_of_runs(
     for row, run in enumerate(frame["run"]):
         path = directory_of(run) / name
         try:
-            # Words stay words: "null" and "nan" are what a model may say.
+            # Words are not parsed: a model may produce "null" or "nan".
             table = pd.read_csv(StringIO(read_text(path)), dtype="str", keep_default_na=False)
             for column in numbers:
                 table[column] = pd.to_numeric(table[column])

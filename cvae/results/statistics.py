@@ -25,10 +25,9 @@ from cvae.results.ranking import complete_runs
 def repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series[bool]:
     """Return for each run whether it is complete and repeats one above it.
 
-    A repeat has the same resolved configuration, the seed included: it says nothing that the
-    other has not said, and counted as one more run it would make an interval too narrow. Only
-    runs that also agree in the columns ``by`` are compared. A run whose configuration is not
-    known is none, as in a table without the column ``configuration``.
+    A repeat has the same resolved configuration, including the seed. It adds no information, and
+    counting it as another run would make intervals too narrow. Only runs that also agree in the
+    columns ``by`` are compared. A run with an unknown configuration is not a repeat.
     """
     again = np.zeros(len(frame), dtype=bool)
     if "configuration" in frame.columns:
@@ -46,7 +45,7 @@ def _without_repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFram
 
 
 def about_repeats(again: pd.Series[bool]) -> str:
-    """Return the words for what ``repeats`` found."""
+    """Return the text for what ``repeats`` found."""
     one = int(again.sum()) == 1
     return (
         f"{again.sum()} of {len(again)} runs {'is an exact repeat' if one else 'are exact repeats'}"
@@ -63,12 +62,12 @@ def aggregate(
 ) -> pd.DataFrame:
     """Return one row per configuration: the mean of its complete runs, over seeds.
 
-    ``by`` names the columns that make a configuration (default: every varied key; the seed is
-    none). ``metrics`` defaults to the objective and its parts. Exact repeats (see ``repeats``)
-    count once, with a warning. Columns: ``by``, ``runs``,
-    ``not_complete`` (how many of the runs the means leave out), then for each metric ``m``:
-    ``m_mean``, ``m_std`` (of the sample), ``m_n``, ``m_low`` and ``m_high`` (the t interval of
-    the mean; missing for a single run). Sorted by the first metric, best first.
+    ``by`` names the columns that define a configuration (default: every varied key, but not the
+    seed). ``metrics`` defaults to the objective and its parts. Exact repeats (see ``repeats``)
+    count once, with a warning. Columns: ``by``, ``runs``, ``not_complete`` (how many of the runs
+    are not in the means), then for each metric ``m``: ``m_mean``, ``m_std`` (of the sample),
+    ``m_n``, ``m_low`` and ``m_high`` (the t interval of the mean; missing for a single run).
+    Sorted by the first metric, best first.
 
     Raises:
         ResultsError: if a column does not exist, or no run is complete.
@@ -133,16 +132,16 @@ def compare(
 ) -> pd.DataFrame:
     """Compare the groups of complete runs that ``group`` makes, by ``metric``.
 
-    Exact repeats (see ``repeats``) count once, with a warning. Columns: ``group``'s, ``n``,
-    ``not_complete`` (how many of the group's runs are left out: a group may have no others),
-    ``mean``, ``std``, ``low``, ``high`` (t interval of the mean),
-    ``difference`` to the reference group with ``difference_low``, ``difference_high`` and
-    ``p_value``, all three from Welch's t-test (two samples, unequal variances, two-sided), and
-    ``p_holm``: the same corrected for the number of comparisons (Holm 1979). The reference is
+    Exact repeats (see ``repeats``) count once, with a warning. Columns: those of ``group``, ``n``,
+    ``not_complete`` (how many of the group's runs are left out, possibly all), ``mean``, ``std``,
+    ``low``, ``high`` (t interval of the mean), ``difference`` to the reference group with
+    ``difference_low``, ``difference_high`` and ``p_value``, all three from Welch's t-test (two
+    samples, unequal variances, two-sided), and ``p_holm``: the same corrected for the number of
+    comparisons (Holm 1979). The reference is
     the group with the best mean, or ``baseline`` (a value of a single ``group`` column). With
     the best group as reference the p-values are a little too small, since it was chosen for
-    being best. A group of one run has no interval and no test. Best group first; the method
-    also stands in the table's ``attrs["method"]``.
+    being best. A group of one run has no interval and no test. The best group comes first, and
+    ``attrs["method"]`` of the table names the method.
 
     Raises:
         ResultsError: if a column or the baseline does not exist, or no run is complete.
@@ -209,11 +208,11 @@ def importance(frame: pd.DataFrame, by: str = "objective", *, groups: int = 5) -
     The share is epsilon squared (Kelley 1935: the correlation ratio, corrected for chance) of
     the *ranks* of ``by`` over the values of the key; a numeric key with more than ``groups``
     values is cut into that many groups of equal count, and runs without the key are a group of
-    their own. So it sees effects of any shape, on numbers and categories alike, is not ruled by
-    a few very bad runs, and needs no model; it does not see interactions. 0: none, 1: all.
-    ``noise`` is what a key without any effect reaches in 1 of 20 cases (200 permutations):
-    an importance below it means nothing. Complete runs only; exact repeats (see ``repeats``) count
-    once, with a warning. Sorted, largest first.
+    their own. It therefore detects effects of any shape, on numbers and categories, is not
+    dominated by a few very bad runs, and needs no model. It does not detect interactions. 0: none,
+    1: all. ``noise`` is the value that a key without any effect reaches in 1 of 20 cases (200
+    permutations): an importance below it means nothing. Complete runs only; exact repeats (see
+    ``repeats``) count once, with a warning. Sorted, largest first.
 
     Columns: ``parameter``, ``importance``, ``noise``, ``groups``, ``n``; both shares are missing
     where there are too few runs to tell.
