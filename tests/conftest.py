@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture
 def png_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process draw only the PNG: PDF and SVG take most of a toy run's time."""
+    """Runs in this process draw only the PNG: PDF and SVG take half of a toy run's time."""
     from cvae import run_figure
 
     monkeypatch.setattr(run_figure, "FORMATS", ("png",))

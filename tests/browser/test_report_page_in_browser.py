@@ -394,6 +394,7 @@ def test_a_single_failed_run_makes_a_page_that_says_so(browser: Any, tmp_path: P
     assert [entry for entry in browser.log() if entry["level"] == "SEVERE"] == []
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_stay_quick(browser: Any, tmp_path: Path) -> None:
     fabricate_sweep(tmp_path / "search", 1000, evaluations=50, dev_rows=20)
     page = tmp_path / "page.html"

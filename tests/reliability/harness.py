@@ -70,7 +70,7 @@ def _program(words: list[str], log: str) -> None:
     os.dup2(file, 2)
     from cvae import run, run_figure
 
-    run_figure.FORMATS = ("png",)  # type: ignore[misc]  # PDF and SVG take most of the time
+    run_figure.FORMATS = ("png",)  # type: ignore[misc]  # PDF and SVG take half of the time
     sys.exit(run.main(words))
 
 
