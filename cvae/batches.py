@@ -13,12 +13,10 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from cvae.alphabet import LETTERS, PAD, TENSES, encode
+from cvae.alphabet import PAD, TENSES, encode
 from cvae.data import Paradigm
+from cvae.hallucination import Hallucination, Pairs
 
-_IS_VOWEL: Final = torch.tensor([letter in "aeiou" for letter in LETTERS])
-_VOWELS: Final = torch.nonzero(_IS_VOWEL).flatten()
-_CONSONANTS: Final = torch.nonzero(~_IS_VOWEL).flatten()
 _BUCKETED_BATCHES: Final = 8
 
 
@@ -78,14 +76,7 @@ class TrainingRows:
         packed = words_to_tensor([word for forms in self.paradigms for word in forms])
         self.symbols = packed.symbols.view(len(paradigms), len(TENSES), -1)
         self.lengths = packed.lengths.view(len(paradigms), len(TENSES))
-        # No hallucinated stem follows an irregular pattern, because new English verbs are regular.
-        stems = [
-            max(0, _common_prefix(paradigm.preferred) - kept_letters) if paradigm.regular else 0
-            for paradigm in paradigms
-        ]
-        self.free_letters = torch.tensor(stems, dtype=torch.long)  # (rows,)
-        irregular = [row for row, paradigm in enumerate(paradigms) if not paradigm.regular]
-        self._irregular_words = _fingerprints(self.symbols[irregular].flatten(0, 1))
+        self._hallucination = Hallucination(paradigms, kept_letters=kept_letters)
 
     def __len__(self) -> int:
         return len(self.paradigms)
@@ -100,6 +91,7 @@ class TrainingRows:
         batch_size: int,
         pairs: Literal["same", "cross"],
         hallucination_share: float,
+        hallucination_start_share: float = 0.0,
         generator: torch.Generator,
     ) -> Iterator[PairBatch]:
         """Yield batches with every training word once as a source, in random order.
@@ -109,62 +101,36 @@ class TrainingRows:
             pairs: ``same`` makes each word its own target, as in the report; ``cross`` draws the
                 target tense uniformly and independently of the source tense.
             hallucination_share: share of the pairs with a hallucinated stem.
+            hallucination_start_share: share of these whose stem gets another start.
         """
         count = len(self) * len(TENSES)
         order = torch.randperm(count, generator=generator)
         targets = order % len(TENSES)
         if pairs == "cross":
             targets = torch.randint(len(TENSES), order.shape, generator=generator)
-        target_lengths = self.lengths[order // len(TENSES), targets]
-        for chosen in length_buckets(target_lengths, batch_size, generator):
-            rows, source_tense = order[chosen] // len(TENSES), order[chosen] % len(TENSES)
-            target_tense = targets[chosen]
-            source, target = self.symbols[rows, source_tense], self.symbols[rows, target_tense]
-            if hallucination_share > 0.0:
-                source, target = self._hallucinate(
-                    rows, source, target, hallucination_share, generator
-                )
-            yield PairBatch(
-                rows=rows,
-                source=_cut(source, self.lengths[rows, source_tense]),
-                source_tense=source_tense,
-                target=_cut(target, self.lengths[rows, target_tense]),
-                target_tense=target_tense,
+        rows, source_tense = order // len(TENSES), order % len(TENSES)
+        made = Pairs(
+            rows,
+            self.symbols[rows, source_tense],
+            self.lengths[rows, source_tense],
+            self.symbols[rows, targets],
+            self.lengths[rows, targets],
+        )
+        if hallucination_share > 0.0:
+            made = self._hallucination(
+                made,
+                share=hallucination_share,
+                start_share=hallucination_start_share,
+                generator=generator,
             )
-
-    def _hallucinate(
-        self,
-        rows: Tensor,
-        source: Tensor,
-        target: Tensor,
-        share: float,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """Replace stem letters, identically in both words: a vowel by a vowel, and so on.
-
-        Each chosen pair has its own replacement rate, drawn uniformly, so that some stems stay
-        close to real ones and others do not. A pair that would spell a form of an irregular
-        training verb is not changed: turning "call" into "fall" would teach "falled".
-        Source: Anastasopoulos and Neubig 2019.
-        """
-        batch, time = source.shape
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=generator)
-
-        chosen = uniform(batch, 1) < share
-        stem = torch.arange(time) < self.free_letters[rows].unsqueeze(1)  # (batch, time)
-        replaced = stem & chosen & (uniform(batch, time) < uniform(batch, 1))
-        vowels = _VOWELS[torch.randint(len(_VOWELS), (batch, time), generator=generator)]
-        consonants = _CONSONANTS[
-            torch.randint(len(_CONSONANTS), (batch, time), generator=generator)
-        ]
-        is_vowel = _IS_VOWEL[source.clamp(max=len(LETTERS) - 1)]
-        letters = torch.where(is_vowel, vowels, consonants)
-        made_up = [torch.where(replaced, letters, word) for word in (source, target)]
-        irregular = [torch.isin(_fingerprints(word), self._irregular_words) for word in made_up]
-        kept = (irregular[0] | irregular[1]).unsqueeze(1)
-        return torch.where(kept, source, made_up[0]), torch.where(kept, target, made_up[1])
+        for chosen in length_buckets(made.target_lengths, batch_size, generator):
+            yield PairBatch(
+                rows=rows[chosen],
+                source=_cut(made.source[chosen], made.source_lengths[chosen]),
+                source_tense=source_tense[chosen],
+                target=_cut(made.target[chosen], made.target_lengths[chosen]),
+                target_tense=targets[chosen],
+            )
 
 
 def length_buckets(
@@ -197,24 +163,3 @@ def shortened(words: Words, chosen: Tensor) -> Words:
 
 def _cut(symbols: Tensor, lengths: Tensor) -> Words:
     return Words(symbols[:, : int(lengths.max())].contiguous(), lengths)
-
-
-def _fingerprints(symbols: Tensor) -> Tensor:
-    """A hash of each word (words, time), to compare words with equal padding.
-
-    It is a polynomial in an odd base, modulo 2**64, so different words of 24 letters have the same
-    hash only by chance.
-    """
-    powers = [pow(6364136223846793005, place, 2**64) for place in range(symbols.shape[1])]
-    signed = [power - 2**64 if power >= 2**63 else power for power in powers]
-    return (symbols * torch.tensor(signed)).sum(dim=1)
-
-
-def _common_prefix(words: Sequence[str]) -> int:
-    """Length of the longest common prefix."""
-    length = 0
-    for letters in zip(*words, strict=False):
-        if len(set(letters)) > 1:
-            break
-        length += 1
-    return length

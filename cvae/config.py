@@ -120,6 +120,7 @@ SECTIONS: Final[Mapping[str, Node]] = {
         "batch_size": whole_number(1, 1_000_000),
         "pairs": one_of(("same", "cross")),
         "hallucination_share": SHARE,
+        "hallucination_start_share": SHARE,
         "hallucination_kept_letters": whole_number(0, 24),
         "character_dropout": _FRACTION_BELOW_1,
         "word_kl_weight": NOT_NEGATIVE,

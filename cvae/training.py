@@ -41,6 +41,7 @@ class TrainingSettings(UpperLevelSettings):
         batch_size: pairs per step.
         pairs: same or cross, see ``TrainingRows.epoch``.
         hallucination_share: share of pairs with a hallucinated stem.
+        hallucination_start_share: share of these whose stem gets another start.
         character_dropout: probability that a decoder input is hidden.
         forcing_coin: token or sequence.
     """
@@ -49,6 +50,7 @@ class TrainingSettings(UpperLevelSettings):
     batch_size: int
     pairs: Literal["same", "cross"]
     hallucination_share: float
+    hallucination_start_share: float
     character_dropout: float
     forcing_coin: Literal["token", "sequence"]
 
@@ -140,6 +142,7 @@ class Trainer:
             batch_size=self.settings.batch_size,
             pairs=self.settings.pairs,
             hallucination_share=self.settings.hallucination_share,
+            hallucination_start_share=self.settings.hallucination_start_share,
             generator=generator,
         ):
             reconstruction, kl = self._train_step(batch, generator)

@@ -159,6 +159,7 @@ KNOBS = [
     knob("one level", {"batch_size": 9}),
     knob("one level", {"pairs": "same"}),
     knob("one level", {"hallucination_share": 0.0}),
+    knob("one level", {"hallucination_start_share": 0.0}),
     knob("one level", {"character_dropout": 0.0}),
     knob("two levels", {"word_kl_weight": 0.5}),
     knob("two levels", {"prior_start": 0.3}),

@@ -46,6 +46,7 @@ SETTINGS = TrainingSettings(
     batch_size=8,
     pairs="cross",
     hallucination_share=0.3,
+    hallucination_start_share=0.5,
     character_dropout=0.2,
     word_kl_weight=0.1,
     prior_start=0.0,
