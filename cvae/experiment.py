@@ -353,8 +353,9 @@ class _Run:
         self.trial.show(
             epoch / epochs,
             epoch=f"{epoch}/{epochs}",
-            bleu4=parts["bleu4"],
-            gaussian=parts["gaussian_score"],
+            # As cvae.compare names them: they are not the ten pairs' BLEU-4, or the reported score.
+            obj_bleu4=parts["bleu4"],
+            obj_gauss=parts["gaussian_score"],
         )
 
     def _report_to_trial(self) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cvae import fine_curves, offline_page, repeat, results, run_details, studies, winner
+from cvae.alphabet import TENSES
 
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
@@ -163,7 +164,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "commands": _commands(frame, by_run),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
-        "tenses": list(run_details.TENSES),
+        "tenses": list(TENSES),
         "notes": notes,
     }
 
