@@ -26,13 +26,20 @@ import hydra.utils
 import torch
 from torch import Tensor
 
-from cvae import evaluation, reporting, run_figure, trial
+from cvae import evaluation, latent_figure, reporting, run_figure, trial
 from cvae.batches import TrainingRows
+from cvae.colouring import COLOURINGS
 from cvae.config import ConfigError
 from cvae.data import Dataset, load_files, load_table
 from cvae.model import ConditionalVAE, build_model, misfit
 from cvae.optimizers import Diverged, OptimizerSettings
-from cvae.run_directory import CHECKPOINT, LOSSES, RunDirectory, RunDirectoryError
+from cvae.run_directory import (
+    CHECKPOINT,
+    LOSSES,
+    RunDirectory,
+    RunDirectoryError,
+    write_atomically,
+)
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
 from cvae.state import StateError
 from cvae.training import EpochLosses, Trainer, TrainingSettings
@@ -201,7 +208,13 @@ def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, 
 
 
 def _is_same(stored: object, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint's config is this one; it may be older than ``objective.generation``."""
+    """Whether a checkpoint's config is this one; it may be older than ``objective.generation``.
+
+    A picture at the end changes nothing: it may be asked for later.
+    """
+    if isinstance(stored, dict) and isinstance(stored.get("evaluation"), dict):
+        stored = {**stored, "evaluation": _without(("latent_places",), stored["evaluation"])}
+        config = {**config, "evaluation": _without(("latent_places",), config["evaluation"])}
     if "generation" in config["objective"] and isinstance(stored, dict):
         objective = stored.get("objective")
         if isinstance(objective, dict):
@@ -521,6 +534,7 @@ class _Run:
         )
         self.files.write_table("samples.csv", samples)
         self._write_curves()
+        self._write_latent_map()
         value = self._objective(progress.best_parts)
         self._show(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
@@ -571,6 +585,25 @@ class _Run:
                 formats=run_figure.FORMATS if self.trial is None else ("png",),
             )
         )
+
+    def _write_latent_map(self) -> None:
+        """Draw the latent space; not of a search's trials, nor where it cannot be drawn."""
+        places = self.config["evaluation"]["latent_places"]
+        if self.trial is not None or not places:
+            return
+        try:
+            title = latent_figure.title(self.model, self.dataset.name, self.config["seed"])
+            picture = latent_figure.of_model(
+                self.model.cpu(),
+                self.dataset.train,
+                title,
+                places=places,
+                colouring=COLOURINGS["class"],
+            )
+        except Exception as error:  # a picture is no reason to lose the run
+            log.warning("No %s: %s: %s", latent_figure.PNG, type(error).__name__, error)
+            return
+        write_atomically(self.files.path / latent_figure.PNG, picture)
 
     def _write_result(
         self,

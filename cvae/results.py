@@ -562,8 +562,12 @@ def _digest(run: _Run) -> str | None:
     """Return a digest of the whole configuration, if it is known."""
     if not run.resolved:
         return None
+    config = dict(run.config)
+    if isinstance(config.get("evaluation"), dict):  # a picture changes nothing, and is a new key
+        config["evaluation"] = {**config["evaluation"]}
+        config["evaluation"].pop("latent_places", None)
     try:
-        text = json.dumps([run.config, run.seed], sort_keys=True)
+        text = json.dumps([config, run.seed], sort_keys=True)
     except RecursionError:  # nested by the hundred, and none of ours
         return None
     # The prefix keeps a reader of CSV from taking sixteen digits for a number.

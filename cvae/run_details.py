@@ -311,7 +311,7 @@ def latent_maps(
         except OSError:
             continue
         if not content.startswith(_PNG) or len(content) > _PICTURE_BYTES:
-            notes.append(f"{by_run[row]}/latent.png: is no picture of cvae.explore (left out)")
+            notes.append(f"{by_run[row]}/latent.png: is no map of the latent space (left out)")
         elif len(pictures) == _PICTURES:
             notes.append(f"maps of the latent space are those of {_PICTURES} runs")
             break

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from test_config import MEMBERS, compose
 
-from cvae import evaluation, experiment, trial
+from cvae import evaluation, experiment, latent_space, trial
 from cvae.metrics import gaussian_variety
 from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
@@ -43,6 +44,7 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {
         "result.json", "metrics.csv", "weights.safetensors", "model.json", "conversions.csv",
         "samples.csv", "curves.png", "curves.pdf", "curves.svg", "losses.csv",
+        "latent.png",
     }  # fmt: skip
     assert not list((tmp_path / "run").glob("checkpoint*"))
     result = result_of(tmp_path / "run")
@@ -122,7 +124,7 @@ def test_an_interrupted_run_resumes_to_the_bit(
     assert resumed["objective"] == whole["objective"]
     for name in (
         *("weights.safetensors", "conversions.csv", "samples.csv"),
-        *("epochs.csv", "losses.csv", "curves.png", "curves.pdf", "curves.svg"),
+        *("epochs.csv", "losses.csv", "curves.png", "curves.pdf", "curves.svg", "latent.png"),
     ):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
 
@@ -136,6 +138,48 @@ def test_a_checkpoint_of_another_config_is_refused(
             experiment.run(compose(*words), tmp_path / "run", [])
     with pytest.raises(RunDirectoryError, match="interrupted run of another config"):
         experiment.run(compose(*words, "seed=5"), tmp_path / "run", [])
+
+
+class _Trial(trial.TrialHandle):
+    """A trial of a search without a database."""
+
+
+def test_a_run_leaves_a_map_of_the_latent_space(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not the trials of a search; and a map that cannot be drawn costs no result."""
+    experiment.run(compose(*words), tmp_path / "run", [])
+    picture = Image.open(tmp_path / "run" / "latent.png")
+    assert picture.format == "PNG" and picture.width > 1000
+    experiment.run(compose(*words, "evaluation.latent_places=0"), tmp_path / "none", [])
+    assert not (tmp_path / "none" / "latent.png").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "current", lambda: _Trial(study="toy", number=7))
+        experiment.run(compose(*words), tmp_path / "trial", [])
+    assert not (tmp_path / "trial" / "latent.png").exists()
+    monkeypatch.setattr(latent_space, "generate", lambda *_: 1 / 0)
+    experiment.run(compose(*words), tmp_path / "soft", [])
+    assert "No latent.png: ZeroDivisionError" in caplog.text
+    found = [result_of(tmp_path / name) for name in ("run", "none", "trial", "soft")]
+    for result in found[1:]:
+        assert result["metrics"] == found[0]["metrics"]
+        assert result["objective"] == found[0]["objective"]
+
+
+@pytest.mark.parametrize("stored", [{}, {"latent_places": 3}])
+def test_a_checkpoint_may_know_another_map_or_none(
+    stored: dict[str, int], words: list[str]
+) -> None:
+    config = compose(*words)
+    older = {**config, "evaluation": {**config["evaluation"], **stored}}
+    if not stored:
+        del older["evaluation"]["latent_places"]
+    assert experiment._is_same(older, config)
+    longer = {**older, "evaluation": {**older["evaluation"], "draws": 51}}
+    assert not experiment._is_same(longer, config)
 
 
 def test_a_finished_run_is_not_overwritten(words: list[str], tmp_path: Path) -> None:
