@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cvae.terminal import (
+    ArgumentParser,
     InputError,
     exit_code_of,
     interrupt_ends_at_once,
@@ -57,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.compare",
         description="Show a leaderboard of runs, and write all of them to files.",
         epilog="Every run found is counted and written, failed ones too; ranked are complete ones.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import platform
 import subprocess
 import textwrap
@@ -22,15 +21,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import hydra.utils
 import torch
 from torch import Tensor
 
 from cvae import evaluation, latent_figure, reporting, run_figure, trial
 from cvae.batches import TrainingRows
+from cvae.chosen_data import load_dataset
 from cvae.colouring import COLOURINGS
 from cvae.config import ConfigError
-from cvae.data import Dataset, load_files, load_table
+from cvae.data import Dataset
 from cvae.model import ConditionalVAE, build_model, misfit
 from cvae.optimizers import Diverged, OptimizerSettings
 from cvae.run_directory import (
@@ -173,6 +172,8 @@ def check_directory(config: Mapping[str, Any], directory: Path) -> None:
         found = files.read_checkpoint()
         if found is not None:
             _refuse_other(directory, found[1], config)
+            with warnings.catch_warnings(action="ignore"):
+                _refuse_other_data(directory, found[1], load_dataset(config["data"]))
 
 
 def _refuse_finished(files: RunDirectory) -> None:
@@ -205,6 +206,19 @@ def _refuse_other(path: Path, counters: Mapping[str, Any], config: Mapping[str, 
         f"{path}: holds an interrupted run of another config; repeat its own overrides "
         "(.hydra/overrides.yaml) to continue it, or choose another directory"
     )
+
+
+def _refuse_other_data(path: Path, counters: Mapping[str, Any], dataset: Dataset) -> None:
+    if _has_other_data(counters, dataset):
+        raise RunDirectoryError(
+            f"{path}: holds an interrupted run on other data than data={dataset.name} has now; "
+            "restore them to continue it, or choose another directory"
+        )
+
+
+def _has_other_data(counters: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether a checkpoint saw other words; that of an older version does not tell."""
+    return bool(counters.get("data_digest", dataset.digest) != dataset.digest)
 
 
 def _is_same(stored: object, config: Mapping[str, Any]) -> bool:
@@ -421,6 +435,7 @@ class _Run:
         tensors |= {f"best.{name}": value for name, value in progress.best_state.items()}
         counters |= {
             "config": self.config,
+            "data_digest": self.dataset.digest,
             "rows": progress.rows,
             "epochs": progress.epochs,
             "best_value": None if math.isinf(progress.best_value) else progress.best_value,
@@ -441,7 +456,10 @@ class _Run:
             tensors, counters = found
             if path == self.files.path:
                 _refuse_other(path, counters, self.config)
-            elif not _is_same(counters.get("config"), self.config):
+                _refuse_other_data(path, counters, self.dataset)
+            elif not _is_same(counters.get("config"), self.config) or _has_other_data(
+                counters, self.dataset
+            ):
                 continue
             try:
                 self.trainer.load_state(tensors, counters)
@@ -632,6 +650,7 @@ class _Run:
                     "evaluate": round(self.progress.evaluate_seconds, 3),
                 },
                 "steps": self.trainer.step,
+                "data_digest": self.dataset.digest,
                 "versions": _versions(),
                 "git_commit": _git_commit(),
                 "started_at": self.started_at.isoformat(timespec="seconds"),
@@ -652,26 +671,6 @@ class _Run:
 
 
 # From config nodes to objects
-
-
-def load_dataset(node: Mapping[str, Any]) -> Dataset:
-    """The data set of a ``data`` node."""
-    knobs = _without(("name",), node)
-    if node["name"] == "files":
-        return load_files(
-            _where_typed(knobs["train_path"]),
-            None if knobs["test_path"] is None else _where_typed(knobs["test_path"]),
-            test_tenses=knobs["test_tenses"],
-            dev_count=knobs["dev_count"],
-        )
-    return load_table(node["name"])
-
-
-def _where_typed(path: str) -> str:
-    """``path`` from where Hydra was started, which ``hydra.job.chdir`` leaves."""
-    if os.path.isabs(path):
-        return path
-    return os.path.relpath(hydra.utils.to_absolute_path(path))
 
 
 def make_trainer(

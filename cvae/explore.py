@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from cvae.convert import check_words
 from cvae.interpolate import Verb, find_verb
 from cvae.terminal import (
+    ArgumentParser,
     InputError,
     exit_code_of,
     interrupt_ends_at_once,
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.explore",
         description="Draw a map of the latent space of a trained model: what each place decodes "
         "to, where the training rows lie, and the way from one verb to another.",

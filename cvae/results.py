@@ -102,6 +102,7 @@ class _Run:
     resolved: bool = False
     overrides: list[str] = field(default_factory=list)
     seed: int | None = None
+    data_digest: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     steps: int | None = None
     started_at: str | None = None
@@ -346,6 +347,7 @@ def _run_from_result(directory: Path, result: object) -> _Run:
     overrides = _typed("overrides", top.get("overrides"), list, [])
     run.overrides = [_clean(_typed("overrides", override, str, "")) for override in overrides]
     run.seed = _whole("seed", top.get("seed"))
+    run.data_digest = _typed("data_digest", top.get("data_digest"), str, None)
     run.seconds = _numbers("seconds", top.get("seconds"))
     run.steps = _whole("steps", top.get("steps"))
     run.started_at = _typed("started_at", top.get("started_at"), str, None)
@@ -558,6 +560,13 @@ def _generation(run: _Run) -> str | None:
     return str(objective.get("generation", "share"))
 
 
+def _own_data(run: _Run) -> list[str]:
+    """Return what the user's own files held: two may have one relative path."""
+    data = run.config.get("data")
+    is_own = isinstance(data, dict) and data.get("name") == "files"
+    return [run.data_digest] if is_own and run.data_digest else []
+
+
 def _digest(run: _Run) -> str | None:
     """Return a digest of the whole configuration, if it is known."""
     if not run.resolved:
@@ -567,7 +576,7 @@ def _digest(run: _Run) -> str | None:
         config["evaluation"] = {**config["evaluation"]}
         config["evaluation"].pop("latent_places", None)
     try:
-        text = json.dumps([config, run.seed], sort_keys=True)
+        text = json.dumps([config, run.seed, *_own_data(run)], sort_keys=True)
     except RecursionError:  # nested by the hundred, and none of ours
         return None
     # The prefix keeps a reader of CSV from taking sixteen digits for a number.

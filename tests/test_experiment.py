@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from test_config import MEMBERS, compose
 
-from cvae import evaluation, experiment, latent_space, trial
+from cvae import chosen_data, evaluation, experiment, latent_space, trained_run, trial
 from cvae.metrics import gaussian_variety
 from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
@@ -180,6 +180,30 @@ def test_a_checkpoint_may_know_another_map_or_none(
     assert experiment._is_same(older, config)
     longer = {**older, "evaluation": {**older["evaluation"], "draws": 51}}
     assert not experiment._is_same(longer, config)
+
+
+def test_a_run_is_not_continued_on_other_data(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has the same path, and other verbs by now."""
+    config = compose(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment._Run, "_finish", lambda run: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            experiment.run(config, tmp_path / "run", [])
+    path = tmp_path / "train.txt"
+    before = path.read_text()
+    path.write_text(before.replace("played", "playt"))
+    for refused in (experiment.check_directory, lambda c, d: experiment.run(c, d, [])):
+        with pytest.raises(RunDirectoryError, match="an interrupted run on other data"):
+            refused(config, tmp_path / "run")
+    path.write_text(before)
+    experiment.run(config, tmp_path / "run", [])
+    result = result_of(tmp_path / "run")
+    assert result["data_digest"] == chosen_data.load_dataset(config["data"]).digest
+    path.write_text(before.replace("played", "playt"))
+    with pytest.raises(RunDirectoryError, match="have changed since"):
+        trained_run.load(tmp_path / "run")
 
 
 def test_a_finished_run_is_not_overwritten(words: list[str], tmp_path: Path) -> None:
@@ -375,7 +399,7 @@ def test_every_member_trains_a_step(
     smoke = [word for word in words if word != "debug=smoke"]
     starts = [f"training.{phase}_start=0.0" for phase in ("prior", "partition", "coverage")]
     config = compose(*overrides, *smoke, "training.epochs=1", *starts)
-    dataset = experiment.load_dataset(config["data"])
+    dataset = chosen_data.load_dataset(config["data"])
     torch.manual_seed(0)
     sizes = {key: value for key, value in config["model"].items() if key != "name"}
     model = build_model(config["model"]["name"], **sizes)

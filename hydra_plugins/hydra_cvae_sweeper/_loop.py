@@ -44,6 +44,7 @@ from ._book import (
     patiently,
     unused_directory,
 )
+from ._check import Check
 from ._confirm import Confirmation, check_confirm, confirmed, is_repeat
 from ._display import CUT, Display, Standing, best_line
 from ._errors import SweepError, SweepFailed
@@ -371,7 +372,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             for key, kind in self.space.distributions.items()
             if len(all_values(kind)) > 1 and loader.get_group_options(_group_of(key))
         ]
-        check = _function_of(self.settings["check"])
+        check = self.trial_check = Check(_function_of(self.settings["check"]), self.notes)
         points = self.space.checks(groups, _MOST_CHECKS)
         for point in points:
             overrides = self.space.overrides(point)
@@ -381,8 +382,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
                 composed = self._compose(overrides, 0)
                 if self.has_own_names:
                     self._name_of(composed)
-                if check is not None:
-                    check(_of_the_application(composed))
+                check(_of_the_application(composed))
             except SweepError:
                 raise
             except (HydraException, OmegaConfBaseException) as error:
@@ -406,12 +406,11 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             or self.custom_search_space_extender is not None
         ):
             return None
-        check = _function_of(self.settings["check"])
         try:
             composed = self._compose(self.space.overrides({}), 0)
             start = starting_point(self.space, functools.partial(self._value_in, composed))
-            if start is not None and check is not None:
-                check(_of_the_application(composed))
+            if start is not None:
+                self.trial_check(_of_the_application(composed))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             why = one_line(error)
             self.notes.append((logging.WARNING, f"not begun with the config as composed: {why}"))
@@ -461,6 +460,7 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             self.directions,
             self.cfg.hydra.sweeper.custom_search_space,
             list(self.settings["identity_ignore"] or []),
+            self.trial_check.inputs,
         )
         # Two workers that start at once would otherwise both create the tables.
         with self.study_storage.lock("open"):
