@@ -659,6 +659,7 @@ class _Run:
                 else {
                     "study": self.trial.study,
                     "number": self.trial.number,
+                    **({} if self.trial.confirms is None else {"confirms": self.trial.confirms}),
                     **({} if self.paused is None else {"paused": self.paused.rung}),
                 },
             }

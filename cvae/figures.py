@@ -49,6 +49,7 @@ _Places = np.ndarray[Any, np.dtype[np.float64]]
 def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
     """Draw ``by`` of every trial in their order, and the best so far.
 
+    Repeats of a search's best trials under other seeds are drawn, and are not among the best.
     A trial that is neither complete nor pruned stands below the others; hover says why. (A diverged
     one has the worst value that there is, beside which the others would look alike.)
     """
@@ -78,7 +79,8 @@ def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
                 text=[text for text, shown in zip(about, own, strict=True) if shown],
                 hoverinfo="text",
             )
-    ends = values.where(complete)
+    repeat = runs["confirms"].notna() if "confirms" in runs else ~complete
+    ends = values.where(complete & ~repeat)
     best = ends.cummin() if results.lower_is_better(by) else ends.cummax()
     best = best.ffill()
     line = {"color": run_figure.BLACK, "width": 1.5, "shape": "hv"}
@@ -556,7 +558,15 @@ def _layout(x: str, y: str) -> dict[str, Any]:
 
 def _about(runs: pd.DataFrame) -> list[str]:
     """Return what hover shows of each run: its name, what varies, its scores and why it ended."""
-    names = ["status", "objective", *results.PARETO, *results.varied(runs), "seed", "reason"]
+    names = [
+        "status",
+        "confirms",
+        "objective",
+        *results.PARETO,
+        *results.varied(runs),
+        "seed",
+        "reason",
+    ]
     shown = [name for name in dict.fromkeys(names) if name in runs.columns]
     texts = []
     for label, (_, row) in zip(results.labels(runs), runs[shown].iterrows(), strict=True):

@@ -54,6 +54,7 @@ NAMES: Final = {
     "dev_gaussian_variety": "Gaussian variety, draws for selection",
     "gaussian_distinct": "Distinct training rows hit",
     "active_units": "Active units",
+    "confirms": "Repeats the trial",
     "mutual_information": "Mutual information (nats)",
 }
 """What a column is in words: the same wherever the page names it."""
@@ -345,6 +346,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
         shown = name in ("status", "objective", *results.PARTS, *_SHOWN_AT_FIRST)
         if name in parameters:
             shown = name in varied[:8]
+        shown |= name == "confirms"  # a repeat of a search's best trial shall not pass for a trial
         columns.append(
             {
                 "name": name,

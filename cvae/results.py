@@ -65,7 +65,9 @@ PARTS: Final = (*PARETO, "objective_gaussian_variety")
 
 _HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective", *PARTS)
 _TAIL: Final = ("seconds", "seconds_train", "seconds_evaluate", "steps", "started_at")
-_LAST: Final = ("objective_name", "objective_generation", "overrides", "configuration")
+_LAST: Final = (
+    *("confirms", "objective_name", "objective_generation", "overrides", "configuration"),
+)
 _FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
 _WRITTEN: Final = STATUSES[:5]
 _MISSING: Final = object()
@@ -108,6 +110,7 @@ class _Run:
     started_at: str | None = None
     study: str | None = None
     number: int | None = None
+    confirms: int | None = None
     continued_in: str | None = None
     assigned: dict[str, str] = field(default_factory=dict)
     choices: dict[str, str] | None = None
@@ -132,7 +135,8 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
     not; then a column for every key that any of the runs overrides,
     typed, filled from the resolved configuration where a run does not override it; ``seed``;
     then every metric; ``seconds`` (and ``seconds_train``, ``seconds_evaluate``), ``steps``,
-    ``started_at`` (UTC), ``objective_name``, ``objective_generation`` (which of its parts counts,
+    ``started_at`` (UTC), ``confirms`` (of a repeat of one of a search's best trials under another
+    seed, the number of that trial), ``objective_name``, ``objective_generation`` (which counts,
     ``variety`` or ``share``, where one does), ``overrides`` (as one would type them) and
     ``configuration`` (a digest: equal where the whole resolved configuration is, the seed
     included). A key or metric whose name is taken already is prefixed: ``config.objective``,
@@ -355,6 +359,7 @@ def _run_from_result(directory: Path, result: object) -> _Run:
     run.continued_in = _typed("continued_in", top.get("continued_in"), str, None)
     run.study = _typed("trial.study", trial.get("study"), str, None)
     run.number = _whole("trial.number", trial.get("number"))
+    run.confirms = _whole("trial.confirms", trial.get("confirms"))
     return run
 
 
@@ -542,6 +547,7 @@ def _frame(runs: Sequence[_Run]) -> pd.DataFrame:
     )
     # Excel knows no time zones: pandas would refuse to write the table.
     columns["started_at"] = started_at.dt.tz_localize(None)
+    columns["confirms"] = pd.array([run.confirms for run in runs], dtype="Int64")
     columns["objective_name"] = _texts(run.objective_name for run in runs)
     columns["objective_generation"] = _texts(_generation(run) for run in runs)
     columns["overrides"] = _texts(shlex.join(run.overrides) for run in runs)

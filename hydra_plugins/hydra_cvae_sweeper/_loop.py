@@ -45,7 +45,7 @@ from ._book import (
     unused_directory,
 )
 from ._check import Check
-from ._confirm import Confirmation, check_confirm, confirmed, is_repeat
+from ._confirm import Confirmation, check_confirm, confirmed, confirms, is_repeat
 from ._display import CUT, Display, Standing, best_line
 from ._errors import SweepError, SweepFailed
 from ._files import visible, write_whole
@@ -743,6 +743,8 @@ class StudySweeper(stock.OptunaSweeperImpl):  # type: ignore[misc, unused-ignore
             variables[HALVING_VARIABLE] = self.halving.variable(
                 attributes, claim.number, is_reference=START in attributes
             )
+        if is_repeat(claim.trial):
+            variables["CVAE_CONFIRMS"] = str(confirms(claim.trial))
         if claim.resume_from:
             variables["CVAE_RESUME_FROM"] = json.dumps(
                 [self.book.locate(directory) for directory in claim.resume_from]

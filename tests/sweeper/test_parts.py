@@ -683,8 +683,9 @@ def test_the_job_reports_to_the_same_trial(url: str) -> None:
 
 def test_outside_a_sweep_there_is_no_trial() -> None:
     assert tie.current({}) is None
-    handle = tie.current({"CVAE_STUDY": "s", "CVAE_TRIAL": "3"})
-    assert handle is not None and handle.number == 3
+    variables = {"CVAE_STUDY": "s", "CVAE_TRIAL": "3", "CVAE_CONFIRMS": "1"}
+    handle = tie.current(variables)
+    assert handle is not None and (handle.number, handle.confirms) == (3, 1)
     handle.report(1.0, 0)
     assert handle.should_prune() is False
     assert isinstance(tie.pruned("why"), optuna.TrialPruned)
