@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 
 from cvae import config as config_rules
 from cvae import evaluation, metrics
+from cvae.chosen_data import load_dataset
 from cvae.data import Dataset, Paradigm
-from cvae.from_config import load_dataset, make_trainer
+from cvae.from_config import make_trainer
 from cvae.model import build_model
 from cvae.run import config_directory
 from cvae.training import Trainer

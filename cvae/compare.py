@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cvae.terminal import (
+    ArgumentParser,
     InputError,
     exit_code_of,
     interrupt_ends_at_once,
@@ -57,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.compare",
         description="Show a leaderboard of runs, and write all of them to files.",
         epilog="Every run found is counted and written, failed ones too; ranked are complete ones.",
@@ -143,6 +144,7 @@ def leaderboard(
         lines += textwrap.wrap(f"no leaderboard: {error}", width)
     else:
         lines += [*textwrap.wrap(title, width), "", *_table(frame, ranked, by, width)]
+        lines += _repeated(frame, by or "objective", width)
         chosen = None if by else winner.among([results.directory_of(run) for run in frame["run"]])
         what, first = "best run ", ranked.iloc[0]
         if chosen is not None:  # it may be another: a search may repeat its best trials
@@ -164,9 +166,11 @@ def _counts(frame: pd.DataFrame) -> str:
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
     sweeps = frame["sweep"].nunique()
     again = repeats(frame)
+    confirming = int(frame["confirms"].count())
     return (
         f"{len(frame)} run{'s' * (len(frame) != 1)} in {sweeps} "
         f"director{'y' if sweeps == 1 else 'ies'}: {parts}"
+        + (f"; {confirming} of them repeat the best under other seeds" if confirming else "")
         + (f"; {about_repeats(again)}" if again.any() else "")
     )
 
@@ -175,6 +179,8 @@ def _rank(frame: pd.DataFrame, by: str | None, top: int) -> tuple[pd.DataFrame, 
     """Return the rows to show, best first, and the line that says by what they are ranked."""
     from cvae import results
 
+    trials = frame[frame["confirms"].isna()]
+    frame = frame if trials.empty else trials  # of repeats alone, as if they were none
     complete = frame[frame["status"] == "complete"]
     pair = by is None and complete["objective"].isna().all()
     if pair and complete[results.PARETO[0]].notna().any():
@@ -191,6 +197,29 @@ def _rank(frame: pd.DataFrame, by: str | None, top: int) -> tuple[pd.DataFrame, 
     which = "lower" if results.lower_is_better(column) else "higher"
     shown = f"best {len(ranked)} of {len(complete)} complete" if top < len(complete) else "complete"
     return ranked, f"{shown}, by {column} ({which} is better)"
+
+
+def _repeated(frame: pd.DataFrame, by: str, width: int) -> list[str]:
+    """Return a line for each trial that a search repeated under other seeds, the best mean first.
+
+    These repeats are no trials of their own: a search makes them to see whether its best are.
+    """
+    from cvae import results
+
+    complete = frame[frame["status"] == "complete"].dropna(subset=[by])
+    found = []
+    for (sweep, number), repeats in complete.groupby(["sweep", "confirms"]):
+        trial = complete[(complete["sweep"] == sweep) & (complete["trial"] == number)]
+        values = [float(value) for value in (*trial[by], *repeats[by])]
+        mean = sum(values) / len(values)
+        pairs = zip(repeats["trial"], repeats[by], strict=True)
+        told = ", ".join(f"#{repeat} {format_value(float(value))}" for repeat, value in pairs)
+        line = f"  #{number}  mean {format_value(mean)} of {len(values)} seeds: {told}"
+        found.append((mean, line if len(line) <= width else line[: width - 3] + "..."))
+    if not found or len(found) == len(complete):
+        return []
+    found.sort(key=lambda pair: pair[0], reverse=not results.lower_is_better(by))
+    return ["", f"repeated under other seeds, by the mean of {by}", *(line for _, line in found)]
 
 
 def _concat(front: pd.DataFrame, rest: pd.DataFrame) -> pd.DataFrame:

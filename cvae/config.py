@@ -138,6 +138,7 @@ SECTIONS: Final[Mapping[str, Node]] = {
         "importance_samples": whole_number(1, 100_000),
         "keep": one_of(("best", "last")),
         "test": FLAG,
+        "latent_places": whole_number(0, 256),
     },
 }
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from cvae.alphabet import TENSES, WordError, read_word
 from cvae.data import read_lines
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
+from cvae.terminal import (
+    ArgumentParser,
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    run_directory,
+    run_of,
+)
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
@@ -78,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.convert",
         description="Put verbs into another tense, with the model that a run left behind.",
         epilog="Prints one prediction a line and nothing else, in the order of the words. Tenses: "

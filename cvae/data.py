@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import re
 import warnings
 from collections import defaultdict
@@ -153,6 +154,14 @@ class Dataset:
             for lemma in paradigm.forms[0]:
                 index[lemma].append(paradigm)
         return dict(index)
+
+    @cached_property
+    def digest(self) -> str:
+        """A short text that is equal where all verbs and pairs are, in their order."""
+        verbs = [[p.forms for p in part] for part in (self.train, self.dev, self.test)]
+        pairs = [(p.source, p.source_tense, p.target_tense, p.accepted) for p in self.report_pairs]
+        content = json.dumps([verbs, pairs])
+        return f"sha256:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     def is_known(self, words: Sequence[str]) -> bool:
         """Whether ``words`` are the four forms of a known verb, each in any accepted spelling."""

@@ -20,13 +20,27 @@ from typing import Any, Final
 
 import torch
 
-from cvae import evaluation, provenance, reporting, run_figure, trial
-from cvae.from_config import device_of, load_dataset, make_trainer
+from cvae import evaluation, latent_figure, provenance, reporting, run_figure, trial
+from cvae.chosen_data import load_dataset
+from cvae.colouring import COLOURINGS
+from cvae.from_config import device_of, make_trainer
 from cvae.model import build_model
 from cvae.objectives import Parts, Value, as_returned, objective_of, parts_of, scalar, worst
 from cvae.optimizers import Diverged
-from cvae.resumption import is_same, refuse_finished, refuse_other
-from cvae.run_directory import CHECKPOINT, LOSSES, RunDirectory, RunDirectoryError
+from cvae.resumption import (
+    has_other_data,
+    is_same,
+    refuse_finished,
+    refuse_other,
+    refuse_other_data,
+)
+from cvae.run_directory import (
+    CHECKPOINT,
+    LOSSES,
+    RunDirectory,
+    RunDirectoryError,
+    write_atomically,
+)
 from cvae.run_progress import RunProgress, read_progress
 from cvae.state import StateError
 from cvae.training import EpochLosses
@@ -114,6 +128,8 @@ def check_directory(config: Mapping[str, Any], directory: Path) -> None:
         found = files.read_checkpoint()
         if found is not None:
             refuse_other(directory, found[1], config)
+            with warnings.catch_warnings(action="ignore"):
+                refuse_other_data(directory, found[1], load_dataset(config["data"]))
 
 
 class _Run:
@@ -249,8 +265,9 @@ class _Run:
         self.trial.show(
             epoch / epochs,
             epoch=f"{epoch}/{epochs}",
-            bleu4=parts["bleu4"],
-            gaussian=parts["gaussian_score"],
+            # As cvae.compare names them: they are not the ten pairs' BLEU-4, or the reported score.
+            obj_bleu4=parts["bleu4"],
+            obj_gauss=parts["gaussian_score"],
         )
 
     def _report_to_trial(self) -> None:
@@ -300,7 +317,7 @@ class _Run:
     def _write_checkpoint(self) -> None:
         tensors, counters = self.trainer.state()
         best, found = self.progress.state()
-        counters |= {"config": self.config, **found}
+        counters |= {"config": self.config, "data_digest": self.dataset.digest, **found}
         self.files.write_checkpoint(tensors | best, counters)
         self._write_losses()
 
@@ -313,7 +330,10 @@ class _Run:
             tensors, counters = found
             if path == self.files.path:
                 refuse_other(path, counters, self.config)
-            elif not is_same(counters.get("config"), self.config):
+                refuse_other_data(path, counters, self.dataset)
+            elif not is_same(counters.get("config"), self.config) or has_other_data(
+                counters, self.dataset
+            ):
                 continue
             try:
                 self.trainer.load_state(tensors, counters)
@@ -363,6 +383,7 @@ class _Run:
         )
         self.files.write_table("samples.csv", samples)
         self._write_curves()
+        self._write_latent_map()
         value = objective_of(self.objective, progress.best_parts)
         self._show(progress.best_parts)
         # Last but for the checkpoint: a directory with a result is a finished run.
@@ -418,6 +439,25 @@ class _Run:
             )
         )
 
+    def _write_latent_map(self) -> None:
+        """Draw the latent space; not of a search's trials, nor where it cannot be drawn."""
+        places = self.config["evaluation"]["latent_places"]
+        if self.trial is not None or not places:
+            return
+        try:
+            title = latent_figure.title(self.model, self.dataset.name, self.config["seed"])
+            picture = latent_figure.of_model(
+                self.model.cpu(),
+                self.dataset.train,
+                title,
+                places=places,
+                colouring=COLOURINGS["class"],
+            )
+        except Exception as error:  # a picture is no reason to lose the run
+            log.warning("No %s: %s: %s", latent_figure.PNG, type(error).__name__, error)
+            return
+        write_atomically(self.files.path / latent_figure.PNG, picture)
+
     def _write_result(
         self,
         status: str,
@@ -445,6 +485,7 @@ class _Run:
                     "evaluate": round(self.progress.evaluate_seconds, 3),
                 },
                 "steps": self.trainer.step,
+                "data_digest": self.dataset.digest,
                 "versions": provenance.versions(),
                 "git_commit": provenance.git_commit(),
                 "started_at": self.started_at.isoformat(timespec="seconds"),
@@ -453,6 +494,7 @@ class _Run:
                 else {
                     "study": self.trial.study,
                     "number": self.trial.number,
+                    **({} if self.trial.confirms is None else {"confirms": self.trial.confirms}),
                     **({} if self.paused is None else {"paused": self.paused.rung}),
                 },
             }

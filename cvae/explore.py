@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from cvae.convert import check_words
 from cvae.interpolate import Verb, find_verb
 from cvae.terminal import (
+    ArgumentParser,
     InputError,
     exit_code_of,
     interrupt_ends_at_once,
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.explore",
         description="Draw a map of the latent space of a trained model: what each place decodes "
         "to, where the training rows lie, and the way from one verb to another.",
@@ -124,7 +125,7 @@ def _run(options: argparse.Namespace) -> None:
         count = side ** len(plane.axes)
         print(f"cvae.explore: decoding {count:,} places; --places makes it less", file=sys.stderr)
     seen = latent_space.draw_map(run.model, run.dataset.train, encoded, plane, side=side)
-    title = f"The latent space of {_name(run)}"
+    title = latent_figure.title(run.model, run.dataset.name, run.config.get("seed"))
 
     def picture() -> bytes:
         return latent_figure.draw(
@@ -179,13 +180,6 @@ def _targets(options: argparse.Namespace, directory: Path) -> dict[str, Path]:
     return targets
 
 
-def _name(run: TrainedRun) -> str:
-    """What was trained, in words."""
-    units = f"{run.model.latent_size} unit{'s' * (run.model.latent_size != 1)}"
-    levels = "a one-level" if run.model.prior is None else "a two-level"
-    return f"{levels} model (z of {units}, data {run.dataset.name}, seed {run.config.get('seed')})"
-
-
 def _say_note(verb: Verb) -> None:
     if verb.note:
         print(f"cvae.explore: {verb.note}", file=sys.stderr)
@@ -198,7 +192,6 @@ def _plane(
 
     means = encoded.latents.mean
     size = run.model.latent_size
-    which = options.plane or ("1,2" if size == 2 else "1" if size == 1 else "pca")
     if options.at is not None and size <= 2:
         raise InputError(f"--at: z has {size} unit{'s' * (size != 1)}; there is no other direction")
     if verbs and size > 2 and options.plane is None:
@@ -206,6 +199,9 @@ def _plane(
             raise InputError("--at: the plane of --walk leaves nothing to choose; give --plane too")
         names = (verbs[0].name, verbs[1].name)
         return latent_planes.plane_of_line(verbs[0].latent, verbs[1].latent, means, names)
+    if options.plane is None and options.at is None:
+        return latent_planes.usual_plane(means)
+    which = options.plane or "pca"
     if which == "pca":
         if size == 1:
             raise InputError("--plane is pca; z has one unit: allowed: 1")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
-from cvae import conversion_errors, results, run_figure, run_schedules
+from cvae import conversion_errors, results, run_figure, run_schedules, studies
 
 if TYPE_CHECKING:
     # It takes half a second to import.
@@ -37,12 +38,18 @@ _STATUS_MARKS: Final = {
 """Symbol and colour by status. A trial that goes on under another number is interrupted."""
 
 _ALONG: Final = ("epoch", "step", "progress")
-_LOG_FROM: Final = 50.0  # a parameter whose ends are this far apart is on a logarithmic axis
+_LOG_FROM: Final = 50.0  # without a study, a key whose ends are this far apart gets a log axis
+_PLACES: Final = 48  # of a contour, along each side
+_FEWEST: Final = 4  # trials without which a contour says nothing
+_REACH: Final = 1.5  # bandwidths from the nearest trial, beyond which no contour is drawn
+
+_Places = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
     """Draw ``by`` of every trial in their order, and the best so far.
 
+    Repeats of a search's best trials under other seeds are drawn, and are not among the best.
     A trial that is neither complete nor pruned stands below the others; hover says why. (A diverged
     one has the worst value that there is, beside which the others would look alike.)
     """
@@ -72,7 +79,8 @@ def history(runs: pd.DataFrame, by: str = "objective") -> Figure:
                 text=[text for text, shown in zip(about, own, strict=True) if shown],
                 hoverinfo="text",
             )
-    ends = values.where(complete)
+    repeat = runs["confirms"].notna() if "confirms" in runs else ~complete
+    ends = values.where(complete & ~repeat)
     best = ends.cummin() if results.lower_is_better(by) else ends.cummax()
     best = best.ffill()
     line = {"color": run_figure.BLACK, "width": 1.5, "shape": "hv"}
@@ -176,12 +184,16 @@ def _groups(table: pd.DataFrame, keys: list[str]) -> list[tuple[str, pd.DataFram
     ]
 
 
-def pareto(runs: pd.DataFrame, by: Sequence[str] = results.PARETO) -> Figure:
-    """Draw the complete runs by the two columns ``by``, with the front that none of them beats."""
+def pareto(runs: pd.DataFrame, by: Sequence[str] | None = None) -> Figure:
+    """Draw the complete runs by two columns, with the front that none of them beats.
+
+    Args:
+        by: the two columns; by default those of ``results.pair``.
+    """
     import plotly.graph_objects as go
 
-    front = results.pareto(runs, by)
-    first, second = by
+    first, second = results.pair(runs) if by is None else by
+    front = results.pareto(runs, (first, second))
     complete = runs[runs["status"] == "complete"]
     figure = go.Figure(layout=_layout(first, second))
     figure.add_scatter(
@@ -232,7 +244,10 @@ def importance(runs: pd.DataFrame, by: str = "objective") -> Figure:
 def slices(
     runs: pd.DataFrame, by: str = "objective", parameters: Sequence[str] | None = None
 ) -> Figure:
-    """Draw ``by`` of the complete runs against each parameter (by default every varied key)."""
+    """Draw ``by`` of the complete runs against each parameter (by default every varied key).
+
+    A parameter of a study lies on the interval, and the scale, that the study draws it from.
+    """
     from plotly.subplots import make_subplots
 
     keys = list(results.varied(runs) if parameters is None else parameters)
@@ -243,11 +258,11 @@ def slices(
     complete = runs[runs["status"] == "complete"]
     figure = make_subplots(rows=1, cols=len(keys), shared_yaxes=True)
     about = _about(complete)
+    spaces = studies.read(runs).spaces
     for place, key in enumerate(keys, start=1):
-        numeric = pd.api.types.is_numeric_dtype(runs[key]) and runs[key].dtype != bool
-        values = complete[key] if numeric else complete[key].astype("str")
+        axis = _Axis.of(complete, key, spaces.get(key))
         figure.add_scatter(
-            x=values,
+            x=axis.places(complete[key]),
             y=complete[by],
             mode="markers",
             marker={"color": run_figure.BLUE, "opacity": 0.7},
@@ -257,13 +272,190 @@ def slices(
             row=1,
             col=place,
         )
-        spread = numeric and values.min() > 0 and values.max() / values.min() >= _LOG_FROM
-        kind = "log" if spread else "linear" if numeric else "category"
-        powers = {"dtick": 1} if kind == "log" else {}
-        figure.update_xaxes(title=key, type=kind, **powers, row=1, col=place)
+        figure.update_xaxes(title=key, **axis.layout(), row=1, col=place)
     figure.update_yaxes(title=by, row=1, col=1)
     figure.update_layout(template="plotly_white")
     return figure
+
+
+def rank(runs: pd.DataFrame, across: str, up: str, by: str = "objective") -> Figure:
+    """Draw the complete runs by two parameters, coloured by their rank in ``by``.
+
+    Equal values have equal ranks: 1 for the best run, 0 for the worst.
+    """
+    complete, spaces = _of_two(runs, across, up, by)
+    ranks = complete[by].rank(ascending=not results.lower_is_better(by)) - 1
+    colours = ranks / max(1, len(complete) - 1)
+    bar = {
+        "title": {"text": f"rank in {by}"},
+        "tickvals": [0, 0.5, 1],
+        "ticktext": ["worst", "median", "best"],
+    }
+    figure = _scatter_of_two(complete, across, up, spaces)
+    figure.update_traces(marker={"color": colours, "cmin": 0, "cmax": 1, "colorbar": bar})
+    return figure
+
+
+def contour(runs: pd.DataFrame, across: str, up: str, by: str = "objective") -> Figure:
+    """Draw ``by`` over the plane of two numeric parameters, with the complete runs on it.
+
+    The surface is the Nadaraya-Watson estimate with a Gaussian kernel, on the scales that the study
+    draws the parameters from (logarithmic ones too), with Scott's bandwidth for evenly spread
+    trials. Where no run is near, it is left out.
+
+    Raises:
+        ResultsError: if a parameter is not numeric or does not vary, or fewer than four complete
+            runs have both.
+    """
+    complete, spaces = _of_two(runs, across, up, by)
+    axes = []
+    for key in (across, up):
+        axis = _Axis.of(complete, key, spaces.get(key))
+        if not axis.numeric:
+            raise results.ResultsError(
+                f"a contour needs two numeric parameters, not choices; {key} is none: take "
+                "figures.rank"
+            )
+        if not axis.low < axis.high:
+            raise results.ResultsError(f"{key} does not vary: there is no plane to draw")
+        axes.append(axis)
+    if len(complete) < _FEWEST:
+        raise results.ResultsError(
+            f"a contour needs {_FEWEST} complete runs with {across}, {up} and {by}; "
+            f"there are {len(complete)}"
+        )
+    shares = np.linspace(0.0, 1.0, _PLACES)
+    points = [
+        axis.shares(complete[key].to_numpy(dtype=float))
+        for axis, key in zip(axes, (across, up), strict=True)
+    ]
+    values = complete[by].to_numpy(dtype=float)
+    lower = results.lower_is_better(by)
+    figure = _scatter_of_two(complete, across, up, spaces)
+    figure.add_contour(
+        x=axes[0].values(shares),
+        y=axes[1].values(shares),
+        z=_surface(points[0], points[1], values, shares),
+        name="contour",
+        colorscale="Viridis",
+        reversescale=lower,
+        zmin=values.min(),
+        zmax=values.max(),
+        ncontours=12,
+        line={"width": 0.5, "color": "white"},
+        colorbar={"title": {"text": by}},
+        hoverinfo="skip",
+    )
+    figure.data = figure.data[::-1]  # the runs lie on the surface
+    shades = {"color": values, "cmin": values.min(), "cmax": values.max(), "reversescale": lower}
+    figure.update_traces(marker={**shades, "showscale": False}, selector={"type": "scatter"})
+    return figure
+
+
+def _of_two(
+    runs: pd.DataFrame, across: str, up: str, by: str
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Return the complete runs that have all three columns, and the spaces of their studies."""
+    results.require_columns(runs, [across, up])
+    results.require_columns(runs, [by], numeric=True)
+    complete = runs[runs["status"] == "complete"].dropna(subset=[across, up, by])
+    if complete.empty:
+        raise results.ResultsError(f"no complete run has {across}, {up} and {by}")
+    return complete, studies.read(runs).spaces
+
+
+def _scatter_of_two(
+    complete: pd.DataFrame, across: str, up: str, spaces: dict[str, dict[str, Any]]
+) -> Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(across, up))
+    axes = [_Axis.of(complete, key, spaces.get(key)) for key in (across, up)]
+    figure.add_scatter(
+        x=axes[0].places(complete[across]),
+        y=axes[1].places(complete[up]),
+        mode="markers",
+        name="complete runs",
+        marker={"size": 10, "colorscale": "Viridis", "line": {"width": 1, "color": "white"}},
+        text=_about(complete),
+        hoverinfo="text",
+    )
+    figure.update_xaxes(**axes[0].layout())
+    figure.update_yaxes(**axes[1].layout())
+    return figure
+
+
+def _surface(x: _Places, y: _Places, values: _Places, shares: _Places) -> _Places:
+    """Return the smoothed values at (len(shares), len(shares)) places, rows up; NaN far from all.
+
+    ``report_assets/contour.js`` has the same for the page, where filters change what counts.
+    """
+    bandwidth = len(values) ** (-1 / 6) / math.sqrt(12)
+    distance = ((shares[None, :, None] - x) ** 2 + (shares[:, None, None] - y) ** 2) / bandwidth**2
+    weights = np.exp(-distance / 2)
+    smoothed = (weights * values).sum(axis=2) / weights.sum(axis=2)
+    return np.where(distance.min(axis=2) <= _REACH**2, smoothed, np.nan)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where the values of a parameter lie: on its study's interval, else on that of the values.
+
+    What a study chooses from a list are categories in its order, also where they are numbers.
+    """
+
+    numeric: bool
+    choices: tuple[Any, ...] = ()
+    log: bool = False
+    low: float = 0.0
+    high: float = 0.0
+
+    @classmethod
+    def of(cls, complete: pd.DataFrame, key: str, space: dict[str, Any] | None) -> _Axis:
+        values = complete[key]
+        choices = tuple((space or {}).get("choices", ()))
+        if not pd.api.types.is_numeric_dtype(values) or values.dtype == bool or choices:
+            return cls(numeric=False, choices=choices)
+        low, high = float(values.min()), float(values.max())
+        log = low > 0 and high / low >= _LOG_FROM
+        if space is not None:
+            low, high, log = min(low, space["low"]), max(high, space["high"]), space["log"]
+        return cls(numeric=True, log=log and low > 0, low=low, high=high)
+
+    def layout(self) -> dict[str, Any]:
+        """Return what Plotly's layout needs; ticks of a long logarithmic axis are its powers."""
+        if not self.numeric:
+            order = {"categoryorder": "array", "categoryarray": [*map(_category, self.choices)]}
+            return {"type": "category", **(order if self.choices else {})}
+        if not self.log:
+            return {"type": "linear"}
+        return {"type": "log", **({"dtick": 1} if self.high / self.low >= 10 else {})}
+
+    def places(self, values: pd.Series[Any]) -> pd.Series[Any]:
+        """Return the values as Plotly takes them."""
+        return values if self.numeric else values.map(_category)
+
+    def shares(self, values: _Places) -> _Places:
+        """Return how far along the axis each value lies, in [0, 1]."""
+        low, high, along = self._scaled(values)
+        return (along - low) / (high - low)
+
+    def values(self, shares: _Places) -> _Places:
+        """Return the value at each share of the axis."""
+        if self.log:
+            return self.low * (self.high / self.low) ** shares
+        return self.low + (self.high - self.low) * shares
+
+    def _scaled(self, values: _Places) -> tuple[float, float, _Places]:
+        if self.log:
+            return math.log(self.low), math.log(self.high), np.log(values)
+        return self.low, self.high, values
+
+
+def _category(value: Any) -> str:
+    # A column with a gap has floats where the study chose integers.
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if is_whole else str(value)
 
 
 def tenses(conversions: pd.DataFrame, *, split: str = "dev") -> Figure:
@@ -366,7 +558,15 @@ def _layout(x: str, y: str) -> dict[str, Any]:
 
 def _about(runs: pd.DataFrame) -> list[str]:
     """Return what hover shows of each run: its name, what varies, its scores and why it ended."""
-    names = ["status", "objective", *results.PARETO, *results.varied(runs), "seed", "reason"]
+    names = [
+        "status",
+        "confirms",
+        "objective",
+        *results.PARETO,
+        *results.varied(runs),
+        "seed",
+        "reason",
+    ]
     shown = [name for name in dict.fromkeys(names) if name in runs.columns]
     texts = []
     for label, (_, row) in zip(results.labels(runs), runs[shown].iterrows(), strict=True):

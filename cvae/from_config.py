@@ -1,45 +1,19 @@
-"""Objects from a checked config: the data set, the trainer, the device."""
+"""Objects from a checked config: the trainer and the device."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import hydra.utils
 import torch
 
 from cvae.batches import TrainingRows
 from cvae.config import ConfigError
-from cvae.data import Dataset, load_files, load_table
+from cvae.data import Dataset
 from cvae.model import ConditionalVAE
 from cvae.optimizers import OptimizerSettings
 from cvae.schedules import kl_weight_schedule, teacher_forcing_schedule
 from cvae.training import Trainer, TrainingSettings
-
-
-def load_dataset(node: Mapping[str, Any]) -> Dataset:
-    """Return the data set of a ``data`` node.
-
-    Raises:
-        DataError: if a file cannot be used.
-    """
-    knobs = {key: value for key, value in node.items() if key != "name"}
-    if node["name"] == "files":
-        return load_files(
-            _where_typed(knobs["train_path"]),
-            None if knobs["test_path"] is None else _where_typed(knobs["test_path"]),
-            test_tenses=knobs["test_tenses"],
-            dev_count=knobs["dev_count"],
-        )
-    return load_table(node["name"])
-
-
-def _where_typed(path: str) -> str:
-    """Resolve a path against the directory in which Hydra was started."""
-    if os.path.isabs(path):
-        return path
-    return os.path.relpath(hydra.utils.to_absolute_path(path))
 
 
 def make_trainer(

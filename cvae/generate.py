@@ -15,7 +15,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
+from cvae.terminal import (
+    ArgumentParser,
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    run_directory,
+    run_of,
+)
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -49,7 +56,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.generate",
         description="Make up verbs: draws from the prior, each decoded under all four tenses.",
         epilog="The same seed gives the same verbs; a larger -n repeats them and goes on.",

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
 from cvae.convert import check_words, infer_tenses
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
+from cvae.terminal import (
+    ArgumentParser,
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    run_directory,
+    run_of,
+)
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -35,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.interpolate",
         description="Walk along the line between two verbs in the latent space of a trained model.",
         epilog="Each line of the output is a step: its share of the way, the four forms that the "

@@ -6,22 +6,28 @@ On the left the whole plane, on the right a part of it in which the verbs can be
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvae.colouring import Colouring, paler
+from cvae.data import Paradigm
+from cvae.latent_planes import usual_plane
 from cvae.latent_space import (
     WHOLE,
     LatentMap,
     Places,
     Window,
+    decode_window,
+    draw_map,
     neighbourhood,
+    row_latents,
     summary,
     widest_places,
 )
+from cvae.model import ConditionalVAE
 
 if TYPE_CHECKING:
     # matplotlib takes half a second to import, and most of a program never draws.
@@ -35,6 +41,45 @@ _INK: Final = "#1d2126"
 _LONGEST: Final = 16  # letters of a label
 _WARNING: Final = "#b3261e"
 _MARGINS: Final = {"left": 0.055, "right": 0.985, "bottom": 0.2, "top": 0.82, "wspace": 0.14}
+
+
+PNG: Final = "latent.png"
+_DETAIL: Final = 0.7  # places of the larger part, along a side, for each of the whole plane's
+
+
+def title(model: ConditionalVAE, data_name: str, seed: object) -> str:
+    """What the map is of."""
+    units = f"{model.latent_size} unit{'s' * (model.latent_size != 1)}"
+    levels = "a one-level" if model.prior is None else "a two-level"
+    return f"The latent space of {levels} model (z of {units}, data {data_name}, seed {seed})"
+
+
+def of_model(
+    model: ConditionalVAE,
+    rows: Sequence[Paradigm],
+    title: str,
+    *,
+    places: int,
+    colouring: Colouring,
+) -> bytes:
+    """Draw a coarse map of a model's usual plane, as a run leaves it; ``draw``.
+
+    Args:
+        model: on the CPU.
+        rows: the training rows.
+        places: along a side of the plane; squared, of a line.
+    """
+    encoded = row_latents(model, rows)
+    plane = usual_plane(encoded.latents.mean)
+    power = 3 - len(plane.axes)
+    seen = draw_map(model, rows, encoded, plane, side=places**power)
+    part = max(1, round(_DETAIL * places)) ** power
+    return draw(
+        seen,
+        colouring,
+        title,
+        lambda window: decode_window(model, plane, seen.paradigms, window, part),
+    )
 
 
 def draw(

@@ -83,6 +83,17 @@ def principal_plane(means: Tensor, base: Tensor, where: str) -> Plane:
     return _plane(base, directions, axes, f"all other directions of z: {where}")
 
 
+def usual_plane(means: Tensor) -> Plane:
+    """The plane that is shown if nobody asks for another: all of z where z has two units or one.
+
+    Else that in which the rows' posterior means (rows, latent) vary most, at their mean.
+    """
+    size = means.shape[1]
+    if size <= 2:
+        return unit_plane(range(size), means.new_zeros(size), "0")
+    return principal_plane(means, means.mean(dim=0), "at the rows' mean")
+
+
 def plane_of_line(start: Tensor, end: Tensor, means: Tensor, names: tuple[str, str]) -> Plane:
     """The plane through two points (latent,) in which the rows' means vary most otherwise.
 

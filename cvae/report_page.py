@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cvae import fine_curves, offline_page, repeat, results, run_details, studies, winner
+from cvae.alphabet import TENSES
 
 X_COLUMNS: Final = ("step", "epoch", "progress", "seconds")
 PANELS: Final = (
@@ -53,6 +54,7 @@ NAMES: Final = {
     "dev_gaussian_variety": "Gaussian variety, draws for selection",
     "gaussian_distinct": "Distinct training rows hit",
     "active_units": "Active units",
+    "confirms": "Repeats the trial",
     "mutual_information": "Mutual information (nats)",
 }
 """What a column is in words: the same wherever the page names it."""
@@ -163,7 +165,7 @@ def page_data(frame: pd.DataFrame, title: str) -> dict[str, Any]:
         "commands": _commands(frame, by_run),
         "best": _best(frame, target),
         "statuses": [s for s in results.STATUSES if (frame["status"] == s).any()],
-        "tenses": list(run_details.TENSES),
+        "tenses": list(TENSES),
         "notes": notes,
     }
 
@@ -344,6 +346,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
         shown = name in ("status", "objective", *results.PARTS, *_SHOWN_AT_FIRST)
         if name in parameters:
             shown = name in varied[:8]
+        shown |= name == "confirms"  # a repeat of a search's best trial shall not pass for a trial
         columns.append(
             {
                 "name": name,

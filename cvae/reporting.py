@@ -49,13 +49,16 @@ class ProgressReport:
         self._bar.update()
 
     def evaluation(self, row: Mapping[str, float | None]) -> None:
-        """Show an evaluation on its own line, above the bar if there is one."""
+        """Show an evaluation on its own line, above the bar if there is one.
+
+        BLEU-4 is that of the report's ten pairs; Gaussian score and exact match are those of dev.
+        """
         bleu4, gaussian = row["bleu4"], row["dev_gaussian_score"]
         dev = row["dev_exact_match"]
-        self._scores = f" BLEU {_share(bleu4)} Gauss {_share(gaussian)}"
+        self._scores = f" ten {_share(bleu4)} dev Gauss {_share(gaussian)}"
         line = (
-            f"epoch {row['epoch']:>4g}  CE {row['cross_entropy']:6.3f}  KL {row['kl']:6.2f}  "
-            f"BLEU-4 {_share(bleu4)}  Gauss {_share(gaussian)}  dev {_share(dev)}"
+            f"epoch {row['epoch']:>4g}  CE {row['cross_entropy']:6.3f}  KL {row['kl']:5.2f}  "
+            f"BLEU-4 ten {_share(bleu4)}  dev Gauss {_share(gaussian)} exact {_share(dev)}"
         )
         if self._bar.disable:
             self._say(line)
@@ -72,7 +75,11 @@ def conversions(rows: Sequence[Mapping[str, object]], bleu4: float | None) -> li
         f"{'' if row['correct'] else '   <- wrong'}"
         for row in rows
     ]
-    return ["Conversions (input > target, prediction):", *lines, f"  BLEU-4 {_share(bleu4, 4)}"]
+    return [
+        "Conversions (input > target, prediction):",
+        *lines,
+        f"  BLEU-4, ten pairs: {_share(bleu4, 4)}",
+    ]
 
 
 def paradigms(rows: Sequence[Mapping[str, object]], count: int) -> list[str]:
@@ -95,7 +102,7 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         f"BLEU-4               {shown('bleu4', 4)}  "
         f"on the ten pairs, exact match {shown('exact_match')}",
         f"Gaussian score       {shown('gaussian_score')}  "
-        f"over {table['gaussian_draws']:.0f} draws, "
+        f"over {table['gaussian_draws']:.0f} reported draws, "
         f"95 % interval {shown('gaussian_low')} to {shown('gaussian_high')}",
         f"distinct rows hit    {table['gaussian_distinct']:.0f}, variety "
         f"{shown('gaussian_variety')}  (the score, repeated rows counted down)",
@@ -103,7 +110,7 @@ def summary(table: Mapping[str, float | None], dev_name: str) -> list[str]:
         "training row",
         f"{dev_name} exact match".ljust(20)
         + f" {shown('dev_exact_match')}  (regular {shown('dev_exact_match_regular')}, "
-        f"irregular {shown('dev_exact_match_irregular')}), BLEU-4 {shown('dev_bleu4')}",
+        f"irregular {shown('dev_exact_match_irregular')}), {dev_name} BLEU-4 {shown('dev_bleu4')}",
         f"train exact match    {shown('train_exact_match')}  (regular "
         f"{shown('train_exact_match_regular')}, irregular "
         f"{shown('train_exact_match_irregular')})",

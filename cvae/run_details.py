@@ -13,11 +13,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
-from cvae import results
+from cvae import conversion_errors, results
+from cvae.alphabet import TENSES
 
-TENSES: Final = ("simple_present", "third_person", "progressive", "past")
 DEV_ROWS: Final = 15
 """Wrong conversions of dev verbs that are kept of each run."""
+
+KINDS: Final = ("irregular", "regular")
+"""By the column ``regular``, 0 or 1."""
 
 _SAMPLE_ROWS: Final = 12
 _CELL: Final = 4000  # letters of a text cell: a reason may be a traceback
@@ -72,36 +75,43 @@ def conversions(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     report: list[list[Any]] = []
     wrong: list[Mapping[str, str]] = []
     lemma: dict[tuple[str, str], str] = {}
-    accuracy: Counter[tuple[int, int, int]] = Counter()
-    right: Counter[tuple[int, int, int]] = Counter()
-    by_length: Counter[int] = Counter()
-    right_by_length: Counter[int] = Counter()
+    of_dev: list[conversion_errors.Conversion] = []
     for row in rows:
         correct = _is_true(row["correct"])
         if row["split"] == "report":
             if len(report) < _REPORT_ROWS:
                 report.append(_conversion(row, of_dev=False, correct=correct))
             continue
-        cell = (_place(row["source_tense"]), _place(row["target_tense"]), _regular(row))
-        accuracy[cell] += 1
-        right[cell] += correct
-        by_length[len(row["source"])] += 1
-        right_by_length[len(row["source"])] += correct
-        if cell[1] == 0:
+        tenses = TENSES[_place(row["source_tense"])], TENSES[_place(row["target_tense"])]
+        kind = KINDS[_regular(row)]
+        of_dev.append((row["source"], *tenses, kind, int(correct), 0.0))
+        if tenses[1] == TENSES[0]:
             lemma[row["source"], row["source_tense"]] = row["target"]
-        elif cell[0] == 0:
+        elif tenses[0] == TENSES[0]:
             lemma[row["target"], row["target_tense"]] = row["source"]
         if not correct:
             wrong.append(row)
     shown = [_conversion(row, of_dev=True, correct=False) for row in _spread(wrong, lemma)]
     return {
         "rows": report + shown,
-        "dev": accuracy.total(),
+        "dev": len(of_dev),
         "wrong": len(wrong),
-        "accuracy": [[*cell, right[cell], n] for cell, n in sorted(accuracy.items())],
-        "lengths": [
-            [length, right_by_length[length], n] for length, n in sorted(by_length.items())
-        ],
+        **_accuracy(conversion_errors.tally(of_dev)),
+    }
+
+
+def _accuracy(found: conversion_errors.Tally) -> dict[str, list[list[int]]]:
+    cells = [
+        [TENSES.index(source), TENSES.index(target), KINDS.index(kind), count.correct, count.total]
+        for (source, target, kind), count in found.tenses.items()
+    ]
+    lengths: dict[int, list[int]] = {}
+    for (_, letters), count in found.lengths.items():
+        right, total = lengths.get(letters, (0, 0))
+        lengths[letters] = [right + count.correct, total + count.total]
+    return {
+        "accuracy": sorted(cells),
+        "lengths": [[letters, *counts] for letters, counts in sorted(lengths.items())],
     }
 
 
@@ -301,7 +311,7 @@ def latent_maps(
         except OSError:
             continue
         if not content.startswith(_PNG) or len(content) > _PICTURE_BYTES:
-            notes.append(f"{by_run[row]}/latent.png: is no picture of cvae.explore (left out)")
+            notes.append(f"{by_run[row]}/latent.png: is no map of the latent space (left out)")
         elif len(pictures) == _PICTURES:
             notes.append(f"maps of the latent space are those of {_PICTURES} runs")
             break

@@ -11,7 +11,7 @@ import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cvae import run_schedules
@@ -92,7 +92,14 @@ _PANELS: Final = (
         "KL of z, training (nats per word)",
         (_Curve("kl", colour=SKY_BLUE, steps=True), _Curve("kl")),  # named in the panel above
     ),
-    _Panel("Gaussian score, draws for selection", (_Curve("dev_gaussian_score"),), 1.0),
+    _Panel(
+        "Gaussian score, draws for selection",
+        (
+            _Curve("dev_gaussian_score", "score"),
+            _Curve("dev_gaussian_variety", "variety", VERMILION, "--"),
+        ),
+        1.0,
+    ),
     _Panel("KL weight", (_Curve("kl_weight", colour=BLACK),)),
     _Panel("Objective, as selection sees it", (_Curve("dev_objective", colour=VERMILION),), 1.0),
     _Panel("Teacher forcing ratio", (_Curve("teacher_forcing_ratio", colour=BLACK),), 1.0),
@@ -208,7 +215,8 @@ def _drawn(
     starts = run_schedules.phases(config) if epochs else {}
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
         lines = []
-        for curve in panel.curves:
+        curves = [curve for curve in panel.curves if _counts(curve, config)]
+        for curve in curves:
             if curve.column in schedules:
                 points = schedules[curve.column]
                 lines.append(([p * epochs for p, _ in points], [v for _, v in points], False))
@@ -220,7 +228,7 @@ def _drawn(
             if curve.column in ("cross_entropy", "kl") and not curve.steps:
                 xs = [x - 0.5 for x in xs]  # a mean stands in the middle of its epoch
             lines.append((xs, _column(rows, curve.column), True))
-        _draw(axes, panel, lines)
+        _draw(axes, replace(panel, curves=tuple(curves)), lines)
         for start in starts.values():
             axes.axvline(start * epochs, color=_GRAY, linewidth=0.6, linestyle=(0, (1, 2)))
         if kept_epoch is not None:
@@ -237,6 +245,12 @@ def _drawn(
         key.append(f"kept: checkpoint of epoch {kept_epoch:g}")
     figure.text(0.5, 0.014, ";  ".join(key), ha="center", va="bottom", color="#333333")
     return figure
+
+
+def _counts(curve: _Curve, config: Mapping[str, Any]) -> bool:
+    """Whether the run has a use for this curve: the variety only where the objective counts it."""
+    counted = config.get("objective", {}).get("generation")
+    return curve.column != "dev_gaussian_variety" or counted == "variety"
 
 
 def _draw(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 _last_words = b""
 
@@ -65,6 +68,19 @@ def any_text_may_be_printed() -> None:
     """Escape characters that the terminal cannot encode, as in a path that is not UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of everything else; ``prog`` is its command."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with exit code 2."""
+        name = self.prog.removeprefix("python -m ")
+        known = [option for action in self._actions for option in action.option_strings]
+        first = re.search(r"unrecognized arguments:.*? (--[\w-]+)", message)
+        near = difflib.get_close_matches(first[1], known, n=1) if first else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{name}: {visible(message)}{hint} (--help lists what there is)\n")
 
 
 class InputError(ValueError):

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from cvae.chosen_data import load_dataset
 from cvae.data import DataError, Dataset
-from cvae.from_config import load_dataset
 from cvae.model import ConditionalVAE
 from cvae.run_directory import RunDirectory, RunDirectoryError
 
@@ -37,7 +37,8 @@ def load(directory: Path) -> TrainedRun:
     """
     files = RunDirectory(directory)
     model = files.load_model()
-    config = files.read_result().get("config")
+    result = files.read_result()
+    config = result.get("config")
     node = config.get("data") if isinstance(config, dict) else None
     if not isinstance(config, dict) or not isinstance(node, dict):
         raise RunDirectoryError(f"{directory / 'result.json'}: names no data set; run again")
@@ -53,6 +54,11 @@ def load(directory: Path) -> TrainedRun:
         raise RunDirectoryError(
             f"{directory}: the verbs it was trained on cannot be read: {lines[-1].strip()}"
         ) from error
+    if result.get("data_digest", dataset.digest) != dataset.digest:
+        raise RunDirectoryError(
+            f"{directory}: the verbs it was trained on have changed since, in "
+            f"{node.get('train_path', 'the shipped table')}; restore them"
+        )
     return TrainedRun(directory, model, dataset, config)
 
 

@@ -54,6 +54,7 @@ def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
         return None
     storage, trial_id = variables.get("CVAE_STORAGE"), variables.get("CVAE_TRIAL_ID", "")
     former = json.loads(variables.get("CVAE_RESUME_FROM") or "[]")
+    confirms = variables.get("CVAE_CONFIRMS", "")
     halving = json.loads(variables.get("CVAE_HALVING") or "{}")
     return TrialHandle(
         study=study,
@@ -65,6 +66,7 @@ def current(environment: Mapping[str, str] | None = None) -> TrialHandle | None:
         rungs=tuple(halving.get("rungs", ())),
         _reduction_factor=float(halving.get("reduction_factor", 1.0)),
         _root=int(halving.get("root", number)),
+        confirms=int(confirms) if confirms.isdigit() else None,
     )
 
 
@@ -86,6 +88,8 @@ class TrialHandle:
     resume_from: tuple[Path, ...] = ()
     # Shares of training at which the search decides whether the trial goes on.
     rungs: tuple[float, ...] = ()
+    # Of a repeat under another seed, the number of the trial that it repeats.
+    confirms: int | None = None
     _reduction_factor: float = 1.0
     _root: int = 0
     _storage: str | None = field(default=None, repr=False)

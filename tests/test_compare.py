@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cvae import compare, results
+from cvae import compare, figures, results
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 from fabricated_runs import fabricate_run, fabricate_sweep
@@ -191,3 +191,43 @@ def test_a_reader_that_closes_the_pipe_early_causes_no_error(sweep: Path, tmp_pa
     )
     assert ran.stdout.startswith("40 runs in 1 directory")
     assert ran.stderr == ""
+
+
+@pytest.fixture
+def confirmed(tmp_path: Path) -> Path:
+    """Three trials, of which a search repeats two under two more seeds each; #0 is best by luck."""
+    values = {0: (0.9, 0), 1: (0.8, 0), 2: (0.3, 0), 3: (0.5, 1), 4: (0.6, 2), 5: (0.82, 1)}
+    values[6] = (0.84, 2)
+    for number, (value, seed) in values.items():
+        confirms = None if number < 3 else (0 if number < 5 else 1)
+        rate = [0.1, 0.2, 0.3][number if confirms is None else confirms]
+        overrides = {"optim.encoder_lr": rate, "seed": seed}
+        directory = tmp_path / "study" / f"trial_{number:05d}"
+        fabricate_run(directory, overrides, number=number, confirms=confirms, objective=value)
+    return tmp_path / "study"
+
+
+def test_repeats_of_the_best_are_no_trials(confirmed: Path) -> None:
+    frame = results.load(confirmed)
+    assert frame["confirms"].dropna().tolist() == [0, 0, 1, 1]
+    text = compare.leaderboard(frame)
+    assert "complete, by objective" in text
+    lines = text.splitlines()
+    assert lines[0].endswith("7 complete; 4 of them repeat the best under other seeds")
+    ranked = [line.split()[:3] for line in lines if re.match(r"\d+  \d", line)]
+    assert ranked == [["1", "0", "0.9000"], ["2", "1", "0.8000"], ["3", "2", "0.3000"]]
+    place = lines.index("repeated under other seeds, by the mean of objective")
+    assert lines[place + 1 : place + 3] == [
+        "  #1  mean 0.8200 of 3 seeds: #5 0.8200, #6 0.8400",
+        "  #0  mean 0.6667 of 3 seeds: #3 0.5000, #4 0.6000",
+    ]
+    # Of the repeats alone there is nothing else to show.
+    alone = compare.leaderboard(frame[frame["confirms"].notna()])
+    assert "repeated under" not in alone and "0.8400" in alone
+
+
+def test_the_best_so_far_is_that_of_trials(confirmed: Path) -> None:
+    runs = results.load(confirmed)
+    runs.loc[runs["trial"] == 5, "objective"] = 0.99
+    best = next(t for t in figures.history(runs).data if t.name == "best so far")
+    assert list(best.y) == [0.9] * 7

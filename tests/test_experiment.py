@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from test_config import MEMBERS, compose
 
-from cvae import evaluation, experiment, from_config, trial
+from cvae import (
+    chosen_data,
+    evaluation,
+    experiment,
+    from_config,
+    latent_space,
+    resumption,
+    trained_run,
+    trial,
+)
 from cvae.metrics import gaussian_variety
 from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
@@ -62,6 +73,7 @@ def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Pa
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {
         "result.json", "metrics.csv", "weights.safetensors", "model.json", "conversions.csv",
         "samples.csv", "curves.png", "curves.pdf", "curves.svg", "losses.csv",
+        "latent.png",
     }  # fmt: skip
     assert not list((tmp_path / "run").glob("checkpoint*"))
     result = result_of(tmp_path / "run")
@@ -145,7 +157,7 @@ def test_an_interrupted_run_resumes_to_the_bit(
     assert resumed["objective"] == whole["objective"]
     for name in (
         *("weights.safetensors", "conversions.csv", "samples.csv"),
-        *("epochs.csv", "losses.csv", "curves.png", "curves.pdf", "curves.svg"),
+        *("epochs.csv", "losses.csv", "curves.png", "curves.pdf", "curves.svg", "latent.png"),
     ):
         assert (directory / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
 
@@ -159,6 +171,74 @@ def test_a_checkpoint_of_another_config_is_refused(
             experiment.run(compose(*words), tmp_path / "run", [])
     with pytest.raises(RunDirectoryError, match="interrupted run of another config"):
         experiment.run(compose(*words, "seed=5"), tmp_path / "run", [])
+
+
+class _Trial(trial.TrialHandle):
+    """A trial of a search without a database."""
+
+
+@pytest.mark.usefixtures("png_only")
+def test_a_run_leaves_a_map_of_the_latent_space(
+    finished: Path,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not the trials of a search; and a map that cannot be drawn costs no result."""
+    picture = Image.open(finished / "latent.png")
+    assert picture.format == "PNG" and picture.width > 1000
+    experiment.run(compose(*words, "evaluation.latent_places=0"), tmp_path / "none", [])
+    assert not (tmp_path / "none" / "latent.png").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "current", lambda: _Trial(study="toy", number=7))
+        experiment.run(compose(*words), tmp_path / "trial", [])
+    assert not (tmp_path / "trial" / "latent.png").exists()
+    monkeypatch.setattr(latent_space, "generate", lambda *_: 1 / 0)
+    experiment.run(compose(*words), tmp_path / "soft", [])
+    assert "No latent.png: ZeroDivisionError" in caplog.text
+    for name in ("none", "trial", "soft"):
+        result = result_of(tmp_path / name)
+        assert result["metrics"] == result_of(finished)["metrics"]
+        assert result["objective"] == result_of(finished)["objective"]
+
+
+@pytest.mark.parametrize("stored", [{}, {"latent_places": 3}])
+def test_a_checkpoint_may_know_another_map_or_none(
+    stored: dict[str, int], words: list[str]
+) -> None:
+    config = compose(*words)
+    older = {**config, "evaluation": {**config["evaluation"], **stored}}
+    if not stored:
+        del older["evaluation"]["latent_places"]
+    assert resumption.is_same(older, config)
+    longer = {**older, "evaluation": {**older["evaluation"], "draws": 51}}
+    assert not resumption.is_same(longer, config)
+
+
+def test_a_run_is_not_continued_on_other_data(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has the same path, and other verbs by now."""
+    path = tmp_path / "train.txt"
+    shutil.copy(words[-1].partition("=")[2], path)
+    config = compose(*words[:-1], f"data.train_path={path}")
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment._Run, "_finish", lambda run: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            experiment.run(config, tmp_path / "run", [])
+    before = path.read_text()
+    path.write_text(before.replace("played", "playt"))
+    for refused in (experiment.check_directory, lambda c, d: experiment.run(c, d, [])):
+        with pytest.raises(RunDirectoryError, match="an interrupted run on other data"):
+            refused(config, tmp_path / "run")
+    path.write_text(before)
+    experiment.run(config, tmp_path / "run", [])
+    result = result_of(tmp_path / "run")
+    assert result["data_digest"] == chosen_data.load_dataset(config["data"]).digest
+    path.write_text(before.replace("played", "playt"))
+    with pytest.raises(RunDirectoryError, match="have changed since"):
+        trained_run.load(tmp_path / "run")
 
 
 def test_a_finished_run_is_not_overwritten(finished: Path, words: list[str]) -> None:
@@ -347,7 +427,7 @@ def test_every_member_trains_a_step(
     smoke = [word for word in words if word != "debug=smoke"]
     starts = [f"training.{phase}_start=0.0" for phase in ("prior", "partition", "coverage")]
     config = compose(*overrides, *smoke, "training.epochs=1", *starts)
-    dataset = from_config.load_dataset(config["data"])
+    dataset = chosen_data.load_dataset(config["data"])
     torch.manual_seed(0)
     sizes = {key: value for key, value in config["model"].items() if key != "name"}
     model = build_model(config["model"]["name"], **sizes)

@@ -16,7 +16,7 @@ from PIL import Image
 from cvae import conversion_errors, figures, results
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
-from fabricated_runs import fabricate_run, fabricate_sweep
+from fabricated_runs import fabricate_run, fabricate_study, fabricate_sweep
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,89 @@ def test_pareto_importance_and_slices_show_the_tables(search: pd.DataFrame) -> N
     complete = search[search["status"] == "complete"]
     assert figure.data[0].x.tolist() == complete["optim.encoder_lr"].tolist()
     assert figure.data[0].y.tolist() == complete["objective"].tolist()
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """A search without failures over a learning rate and a number of cycles, with its study."""
+    root = tmp_path_factory.mktemp("plane")
+    fabricate_sweep(root / "search", 24, faults=False)
+    fabricate_study(root / "search")
+    runs = results.load(root / "search")
+    return runs.dropna(subset=["anneal.cycle_count"])
+
+
+def test_rank_colours_runs_from_the_worst_to_the_best(plane: pd.DataFrame) -> None:
+    shown = traces(figures.rank(plane, "optim.encoder_lr", "model.latent_size"))["complete runs"]
+    order = np.argsort(plane["objective"].to_numpy())
+    assert shown.marker.color[order[0]] == 0.0 and shown.marker.color[order[-1]] == 1.0
+    reverse = traces(figures.rank(plane, "optim.encoder_lr", "anneal", "nll"))["complete runs"]
+    assert reverse.marker.color[int(np.argmin(plane["nll"]))] == 1.0
+
+
+def test_axes_are_those_of_the_study(plane: pd.DataFrame) -> None:
+    """Even where the values drawn so far span no decade; choices stand in their order."""
+    few = plane.iloc[:2]
+    figure = figures.rank(few, "optim.encoder_lr", "model.latent_size")
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.yaxis.type == "category"
+    assert figure.layout.yaxis.categoryarray == ("8", "16", "32", "64")
+    sliced = figures.slices(few, parameters=["optim.encoder_lr", "model.latent_size"])
+    assert (sliced.layout.xaxis.type, sliced.layout.xaxis2.type) == ("log", "category")
+
+
+def test_a_contour_is_the_mean_over_near_runs(plane: pd.DataFrame) -> None:
+    figure = figures.contour(plane, "optim.encoder_lr", "anneal.cycle_count")
+    contour, runs = figure.data
+    assert runs.x.tolist() == plane["optim.encoder_lr"].tolist()
+    assert figure.layout.xaxis.type == "log" and figure.layout.yaxis.type == "linear"
+    assert contour.x[[0, -1]] == pytest.approx([1e-4, 1e-1])
+    assert contour.y[[0, -1]] == pytest.approx([1, 8])
+    assert np.diff(np.log(contour.x)) == pytest.approx(np.log(1e3) / 47)
+    # By hand at one place.
+    row, column = 20, 30
+    across = np.log(plane["optim.encoder_lr"] / 1e-4) / np.log(1e3)
+    up = (plane["anneal.cycle_count"].astype(float) - 1) / 7
+    bandwidth = len(plane) ** (-1 / 6) / np.sqrt(12)
+    distance = (across - column / 47) ** 2 + (up - row / 47) ** 2
+    weights = np.exp(-distance / bandwidth**2 / 2)
+    assert contour.z[row, column] == pytest.approx(np.average(plane["objective"], weights=weights))
+    values = contour.z[~np.isnan(contour.z)]
+    assert plane["objective"].min() <= values.min() < values.max() <= plane["objective"].max()
+
+
+def test_a_contour_leaves_out_what_is_far_from_every_run(tmp_path: Path) -> None:
+    for i, (rate, cycles) in enumerate([(1e-4, 1), (2e-4, 2), (5e-2, 8), (1e-1, 7)]):
+        fabricate_run(tmp_path / str(i), {"optim.encoder_lr": rate, "anneal.cycle_count": cycles})
+    surface = figures.contour(results.load(tmp_path), "optim.encoder_lr", "anneal.cycle_count")
+    z = surface.data[0].z
+    assert np.isnan(z[0, -1]) and np.isnan(z[-1, 0])
+    assert np.isfinite(z[0, 0]) and np.isfinite(z[-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("across", "rows", "said"),
+    [
+        ("anneal", 24, "not choices; anneal is none: take figures.rank"),
+        ("model.latent_size", 24, "not choices; model.latent_size is none"),
+        ("optim.encoder_lr", 3, "a contour needs 4 complete runs"),
+        ("optim.encoder_lx", 24, "did you mean"),
+    ],
+)
+def test_why_there_is_no_contour(plane: pd.DataFrame, across: str, rows: int, said: str) -> None:
+    with pytest.raises(results.ResultsError, match=said):
+        figures.contour(plane.iloc[:rows], across, "anneal.cycle_count")
+
+
+def test_the_front_is_that_of_the_parts_that_count(search: pd.DataFrame) -> None:
+    runs = search.assign(objective_generation="variety")
+    runs["objective_gaussian_variety"] = runs["objective_gaussian_score"].rank()
+    figure = figures.pareto(runs)
+    assert figure.layout.yaxis.title.text == "objective_gaussian_variety"
+    front = results.pareto(runs)
+    assert traces(figure)["Pareto front"].y.tolist() == front["objective_gaussian_variety"].tolist()
+    named = figures.pareto(runs, by=results.PARETO)
+    assert named.layout.yaxis.title.text == "objective_gaussian_score"
 
 
 def test_tenses_and_lengths_show_accuracy(seeds: pd.DataFrame) -> None:

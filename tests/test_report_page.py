@@ -244,5 +244,5 @@ def test_maps_of_the_latent_space_travel_with_the_page(tmp_path: Path) -> None:
     content = base64.b64decode(shown[0]["picture"].removeprefix("data:image/png;base64,"))
     assert content == png + bytes([best])
     assert other not in [picture["row"] for picture in shown]
-    assert any("is no picture of cvae.explore" in note for note in data["notes"])
+    assert any("is no map of the latent space" in note for note in data["notes"])
     assert any("those of 8 runs" in note for note in data["notes"])

@@ -578,6 +578,21 @@ def test_the_compact_view_has_few_columns_and_every_run(frame: pd.DataFrame) -> 
     assert view["objective"].tolist() == pytest.approx(frame["objective"].tolist(), nan_ok=True)
 
 
+def test_two_files_under_one_relative_path_are_no_repeat(tmp_path: Path) -> None:
+    """And a picture at the end makes no other configuration."""
+    for i, digest in enumerate(["sha256:1", "sha256:2", "sha256:1", None]):
+        run = fabricate_run(tmp_path / str(i))
+        result = json.loads((run / "result.json").read_text())
+        result["config"]["data"] = {"name": "files", "train_path": "t.txt"}
+        result["config"]["evaluation"] = {"draws": 10, **({"latent_places": 0} if i == 2 else {})}
+        if digest:
+            result["data_digest"] = digest
+        (run / "result.json").write_text(json.dumps(result))
+    runs = results.load(tmp_path)
+    assert results.repeats(runs).tolist() == [False, False, True, False]
+    assert runs["configuration"].nunique() == 3
+
+
 def test_the_configuration_of_a_run_is_the_resolved_one(tmp_path: Path) -> None:
     run = fabricate_run(tmp_path / "a", {"model.latent_size": 8})
     assert results.configuration(str(run))["model"]["latent_size"] == 8

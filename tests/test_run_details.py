@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from cvae import results, run_details
-from cvae.run_details import TENSES
+from cvae.alphabet import TENSES
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 from fabricated_runs import fabricate_run

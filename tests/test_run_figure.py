@@ -109,6 +109,16 @@ def test_phases_the_kept_checkpoint_and_final_values_are_named() -> None:
     assert not {"a", "kept", "the report's ten pairs", "dev verbs"} & set(shown)
 
 
+def test_the_variety_is_drawn_where_the_objective_counts_it() -> None:
+    rows = [{**FULL, "dev_gaussian_variety": 0.187}]
+    counted = {**CONFIG, "objective": {"name": "weighted", "generation": "variety"}}
+    assert {"score", "variety", "0.187"} <= set(texts(rows, config=counted))
+    for objective in ({"name": "weighted", "generation": "share"}, {"name": "bleu"}):
+        assert not {"score", "variety", "0.187"} & set(
+            texts(rows, config={**CONFIG, "objective": objective})
+        )
+
+
 def test_a_cycle_shorter_than_an_epoch_is_drawn() -> None:
     """Every epoch ends on weight 0.3; the schedule goes back to 0 four times in between."""
     rows = [{**row, "kl_weight": 0.3} for row in run_of(20)]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config import compose
 
-from cvae import from_config, run_schedules
+from cvae import chosen_data, from_config, run_schedules
 from cvae.model import build_model
 from cvae.schedules import kl_weight_schedule
 
@@ -44,7 +44,7 @@ def test_points_show_what_the_trainer_uses(name: str, tmp_path: Path) -> None:
     config = compose(*overrides, *batches)
     sizes = {key: value for key, value in config["model"].items() if key != "name"}
     model = build_model(config["model"]["name"], **sizes)
-    dataset = from_config.load_dataset(config["data"])
+    dataset = chosen_data.load_dataset(config["data"])
     trainer = from_config.make_trainer(config, model, dataset, torch.device("cpu"))
     points = run_schedules.schedule_points(config)
     used: dict[str, list[float]] = {column: [] for column in points}

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from cvae import convert, generate
+from cvae import compare, convert, explore, generate, interpolate
 
 
 def test_warnings_of_libraries_are_never_errors() -> None:
@@ -60,3 +60,43 @@ def test_an_empty_run_directory_is_not_the_working_directory(
         program.main(["", *(["walk", "--to", "past"] if program is convert else [])])
     assert caught.value.code == 2
     assert "RUN_DIR: an empty path; name the directory of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [compare, convert, explore, generate, interpolate])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "a", "b", "--to", "past", "--wrong"], "unrecognized arguments: --wrong"),
+        ([], "the following arguments are required: "),
+        (["--no\nwhere", "run", "a", "b", "--to", "past"], "unrecognized arguments: "),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    program: ModuleType, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(arguments)
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2 and out == ""
+    (line,) = err.splitlines()
+    name = program.__name__
+    assert line.startswith(f"{name}: ")
+    if program is convert or "unrecognized" not in said:  # the others have no --to
+        assert said in line
+
+
+@pytest.mark.parametrize(
+    ("program", "option", "meant"),
+    [
+        (convert, "--form", "--from"),
+        (explore, "--htlm", "--html"),
+        (compare, "--parqet", "--parquet"),
+    ],
+)
+def test_a_misspelt_option_names_the_one_that_was_meant(
+    program: ModuleType, option: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    required = ["--to", "past"] if program is convert else []
+    with pytest.raises(SystemExit):
+        program.main(["run", "a", *required, option])
+    assert f"did you mean {meant}?" in capsys.readouterr().err

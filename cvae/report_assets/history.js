@@ -6,6 +6,10 @@ import { axisRange, clamp, span } from "./scales.js";
 import { trials } from "./state.js";
 import { plain } from "./text.js";
 
+// A search repeats its best trials under other seeds: these repeats are no trials of their own.
+const repeated = columns.has("confirms") ? columns.get("confirms").values : [];
+const isRepeat = (row) => Number.isFinite(repeated[row]);
+
 const numbers = columns.get("trial").values;
 const isOneSearch = new Set(columns.get("sweep").values).size === 1
   && numbers.every((number) => number !== null) && new Set(numbers).size === numbers.length;
@@ -27,7 +31,7 @@ export function bestSoFar(rows) {
   const better = columns.get(data.target).lower ? (a, b) => a < b : (a, b) => a > b;
   const [x, y, best] = [[], [], []];
   for (const row of [...rows].sort((a, b) => places[a] - places[b])) {
-    if (status[row] !== "complete" || target[row] === null) continue;
+    if (status[row] !== "complete" || target[row] === null || isRepeat(row)) continue;
     if (y.length && !better(target[row], y[y.length - 1])) continue;
     x.push(places[row]);
     y.push(target[row]);
@@ -47,14 +51,17 @@ export function drawHistory(node) {
       x: [...x, last], y: [...y, y[y.length - 1]], customdata: [...best, best[best.length - 1]],
       line: { shape: "hv", color: css("--accent"), width: 2 } });
   }
-  const again = rows.filter((row) => continued.has(row));
-  if (again.length) {
-    traces.push({ type: "scatter", mode: "markers", name: "continues another trial",
-      x: again.map((row) => places[row]), y: again.map((row) => clamp(target[row], range)),
-      customdata: again, hoverinfo: "text",
-      text: again.map((row) => `${plain(data.labels[row])} continues trial ${continued.get(row)}`),
-      marker: { symbol: "circle-open", size: 14, color: css("--ink"), line: { width: 1.3 } } });
-  }
+  const mark = (some, name, symbol, says) => {
+    if (!some.length) return;
+    traces.push({ type: "scatter", mode: "markers", name, customdata: some, hoverinfo: "text",
+      x: some.map((row) => places[row]), y: some.map((row) => clamp(target[row], range)),
+      text: some.map((row) => `${plain(data.labels[row])} ${says(row)}`),
+      marker: { symbol, size: 14, color: css("--ink"), line: { width: 1.3 } } });
+  };
+  mark(rows.filter((row) => continued.has(row)), "continues another trial", "circle-open",
+    (row) => `continues trial ${continued.get(row)}`);
+  mark(rows.filter(isRepeat), "repeats another trial under another seed", "diamond-open",
+    (row) => `repeats trial ${repeated[row]} under another seed`);
   return Plotly.react(node, traces, layout({
     ...legendAbove(node, { l: 56, r: 20, b: 48 }),
     xaxis: { title: { text: isOneSearch ? "trial" : "run, in the order of their starts" },

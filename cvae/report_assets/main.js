@@ -12,7 +12,7 @@ import { bestSoFar, drawHistory } from "./history.js";
 import { drawImportance } from "./importance.js";
 import { oneStop } from "./keyboard.js";
 import { showLatentMaps } from "./latent.js";
-import { drawPair, pairChoices, ranks } from "./pair.js";
+import { PAIR_KINDS, drawPair, pairChoices, ranks } from "./pair.js";
 import { brush, brushesChanged, drawAxisChoice, drawBrushNote, drawParallel } from "./parallel.js";
 import { drawPareto } from "./pareto.js";
 import { select, selectAgain } from "./selection.js";
@@ -148,20 +148,25 @@ function addFigures() {
   } else leaveOut("parameters", "parallel");
   const pairs = pairChoices();
   if (measured > 1 && pairs.length > 1) {
-    state.pair = pairs.slice(0, 2);
     const named = pairs.map((name) => [name, name]);
     ["pair-x", "pair-y"].forEach((id, i) => choose(id, named, state.pair[i], (name) => {
       state.pair[i] = name;
       dirty("pair");
+      changed("view");
     }));
+    choose("pair-kind", PAIR_KINDS, state.pairKind, (kind) => {
+      state.pairKind = kind;
+      dirty("pair");
+      changed("view");
+    });
     addPanel("pair", byId("pair-plot"), drawPair, "Two parameters");
   } else leaveOut("pair");
   const during = duringChoices();
   if (during.length && measured > 1) {
-    [[state.during]] = during;
     choose("during-what", during, state.during, (name) => {
       state.during = name;
       dirty("during");
+      changed("view");
     });
     addPanel("during", byId("during-plot"), drawDuring, "All trials during training");
   } else leaveOut("during");
@@ -190,6 +195,8 @@ function start() {
   whenChanged("filters", filtersChanged);
   whenChanged("selection", selectionChanged);
   for (const row of [...data.best].reverse()) select(row);
+  state.pair = pairChoices().slice(0, 2);
+  [[state.during]] = [...duringChoices(), [null]];
   rememberStart();
   takeView(location.hash.slice(1));
   sayWhatItIs();

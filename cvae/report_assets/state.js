@@ -13,7 +13,8 @@ export const state = {
   page: 0,
   x: data.curves.x[0],
   during: null, // what the figure of all trials during training shows
-  pair: [], // the two parameters of the rank plot
+  pair: [], // the two parameters of the figure of two, across and up
+  pairKind: "rank", // what its colour shows: the rank, or a contour
   axes: null, // of parallel coordinates, in order; null: as they come
   brushes: new Map(), // column -> the part of its axis that lines must pass
   everyPanel: false,

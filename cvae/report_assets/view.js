@@ -1,6 +1,8 @@
 // The view as the fragment of the page's address, so that it can be sent and kept as a bookmark.
 import { columns, data } from "./data.js";
+import { duringChoices } from "./during.js";
 import { hasGroups } from "./entries.js";
+import { PAIR_KINDS, pairChoices } from "./pair.js";
 import { select } from "./selection.js";
 import { state } from "./state.js";
 
@@ -27,6 +29,9 @@ function viewAsFragment() {
   }
   if (state.axes) words.set("axes", state.axes.join(","));
   if (state.x !== initial.x) words.set("x", state.x);
+  if (!isSame(state.pair, initial.pair)) words.set("pair", state.pair.join(","));
+  if (state.pairKind !== initial.pairKind) words.set("pair-colour", state.pairKind);
+  if (state.during !== initial.during) words.set("during", state.during);
   const chosen = [...state.selected.keys()];
   if (!isSame(chosen, initial.chosen)) {
     for (const row of chosen) words.append("select", data.labels[row]);
@@ -38,6 +43,10 @@ function viewAsFragment() {
   return words.toString();
 }
 
+function isOneOf(choices, name) {
+  return choices.some(([choice]) => choice === name);
+}
+
 // JSON has no word for infinity.
 function asText(bound) {
   return bound === undefined || Number.isFinite(bound) ? bound : String(bound);
@@ -47,6 +56,9 @@ function asText(bound) {
 export function rememberStart() {
   initial.chosen = [...state.selected.keys()];
   initial.current = state.current;
+  initial.pair = [...state.pair];
+  initial.pairKind = state.pairKind;
+  initial.during = state.during;
 }
 
 // Take the view from a fragment; what it names and the page has not is left out.
@@ -63,6 +75,10 @@ export function takeView(fragment) {
   state.search = words.get("search") || "";
   state.grouped = words.get("group") === "seeds" && hasGroups();
   if (data.curves.x.includes(words.get("x"))) state.x = words.get("x");
+  const pair = list("pair").filter((one) => pairChoices().includes(one));
+  if (pair.length === 2) state.pair = pair;
+  if (isOneOf(PAIR_KINDS, words.get("pair-colour"))) state.pairKind = words.get("pair-colour");
+  if (isOneOf(duringChoices(), words.get("during"))) state.during = words.get("during");
   if (words.has("axes")) {
     const axes = list("axes").filter((one) => columns.has(one));
     if (axes.length) state.axes = axes;

@@ -32,7 +32,9 @@ PARTS: Final = (*PARETO, "objective_gaussian_variety")
 
 _HEAD: Final = ("run", "sweep", "study", "trial", "status", "reason", "objective", *PARTS)
 _TAIL: Final = ("seconds", "seconds_train", "seconds_evaluate", "steps", "started_at")
-_LAST: Final = ("objective_name", "objective_generation", "overrides", "configuration")
+_LAST: Final = (
+    *("confirms", "objective_name", "objective_generation", "overrides", "configuration"),
+)
 FIXED: Final = frozenset((*_HEAD, "seed", *_TAIL, *_LAST))
 
 

@@ -49,11 +49,13 @@ class Run:
     resolved: bool = False
     overrides: list[str] = field(default_factory=list)
     seed: int | None = None
+    data_digest: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     steps: int | None = None
     started_at: str | None = None
     study: str | None = None
     number: int | None = None
+    confirms: int | None = None
     continued_in: str | None = None
     assigned: dict[str, str] = field(default_factory=dict)
     choices: dict[str, str] | None = None
@@ -188,6 +190,7 @@ def _run_from_result(directory: Path, result: object) -> Run:
     overrides = _typed("overrides", top.get("overrides"), list, [])
     run.overrides = [printable(_typed("overrides", override, str, "")) for override in overrides]
     run.seed = _whole("seed", top.get("seed"))
+    run.data_digest = _typed("data_digest", top.get("data_digest"), str, None)
     run.seconds = _numbers("seconds", top.get("seconds"))
     run.steps = _whole("steps", top.get("steps"))
     run.started_at = _typed("started_at", top.get("started_at"), str, None)
@@ -195,6 +198,7 @@ def _run_from_result(directory: Path, result: object) -> Run:
     run.continued_in = _typed("continued_in", top.get("continued_in"), str, None)
     run.study = _typed("trial.study", trial.get("study"), str, None)
     run.number = _whole("trial.number", trial.get("number"))
+    run.confirms = _whole("trial.confirms", trial.get("confirms"))
     return run
 
 

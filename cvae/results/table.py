@@ -37,7 +37,8 @@ def load(*paths: Paths | Iterable[Paths]) -> pd.DataFrame:
     count or not; then one typed column for every key that any of the runs overrides, filled from
     the resolved configuration where a run does not override it; ``seed``; then every metric;
     ``seconds`` (and ``seconds_train``, ``seconds_evaluate``), ``steps``,
-    ``started_at`` (UTC), ``objective_name``, ``objective_generation`` (which of its parts counts,
+    ``started_at`` (UTC), ``confirms`` (of a repeat of one of a search's best trials under another
+    seed, the number of that trial), ``objective_name``, ``objective_generation`` (which counts,
     ``variety`` or ``share``, where one does), ``overrides`` (as one would type them) and
     ``configuration`` (a digest: equal where the whole resolved configuration is, the seed
     included). A key or metric whose name is taken already is prefixed: ``config.objective``,
@@ -137,6 +138,7 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
     )
     # Excel knows no time zones: pandas would refuse to write the table.
     columns["started_at"] = started_at.dt.tz_localize(None)
+    columns["confirms"] = pd.array([run.confirms for run in runs], dtype="Int64")
     columns["objective_name"] = _texts(run.objective_name for run in runs)
     columns["objective_generation"] = _texts(_generation(run) for run in runs)
     columns["overrides"] = _texts(shlex.join(run.overrides) for run in runs)
@@ -187,12 +189,23 @@ def _generation(run: Run) -> str | None:
     return str(objective.get("generation", "share"))
 
 
+def _own_data(run: Run) -> list[str]:
+    """Return what the user's own files held: two may have one relative path."""
+    data = run.config.get("data")
+    is_own = isinstance(data, dict) and data.get("name") == "files"
+    return [run.data_digest] if is_own and run.data_digest else []
+
+
 def _digest(run: Run) -> str | None:
     """Return a digest of the whole configuration, if it is known."""
     if not run.resolved:
         return None
+    config = dict(run.config)
+    if isinstance(config.get("evaluation"), dict):  # a picture changes nothing, and is a new key
+        config["evaluation"] = {**config["evaluation"]}
+        config["evaluation"].pop("latent_places", None)
     try:
-        text = json.dumps([run.config, run.seed], sort_keys=True)
+        text = json.dumps([config, run.seed, *_own_data(run)], sort_keys=True)
     except RecursionError:  # nested by the hundred, and none of ours
         return None
     # The prefix keeps a reader of CSV from taking sixteen digits for a number.

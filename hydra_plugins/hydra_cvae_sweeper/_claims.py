@@ -10,7 +10,7 @@ from typing import Any, Final
 from optuna.trial import Trial, TrialState
 
 from ._book import Book, Claim, counted, known_params, unused_directory
-from ._confirm import is_repeat
+from ._confirm import confirms, is_repeat
 from ._errors import SweepError
 from ._halving import VARIABLE as HALVING_VARIABLE
 from ._halving import is_paused, root_of
@@ -105,6 +105,8 @@ class Claims:
             variables[HALVING_VARIABLE] = self._plan.halving.variable(
                 attributes, claim.number, is_reference=is_reference
             )
+        if is_repeat(claim.trial):
+            variables["CVAE_CONFIRMS"] = str(confirms(claim.trial))
         if claim.resume_from:
             variables["CVAE_RESUME_FROM"] = json.dumps(
                 [self._book.locate(directory) for directory in claim.resume_from]

@@ -98,6 +98,11 @@ def is_repeat(trial: FrozenTrial | Trial) -> bool:
     return _CONFIRMS in trial.user_attrs
 
 
+def confirms(trial: FrozenTrial | Trial) -> int:
+    """The number of the trial that a repeat repeats."""
+    return int(trial.user_attrs[_CONFIRMS])
+
+
 def hidden_from_samplers(trials: Sequence[FrozenTrial]) -> set[int]:
     """Numbers of the repeats, except for queued ones, which the next claim must find."""
     return {t.number for t in trials if is_repeat(t) and t.state != TrialState.WAITING}

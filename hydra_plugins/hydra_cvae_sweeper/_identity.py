@@ -1,4 +1,4 @@
-"""The identity of a study: its directions, its search space and the application's config.
+"""The identity of a study: its directions, its space, the application's config and its input.
 
 Trials of different configurations cannot be compared, so a study is not continued with another
 configuration, and the message names the first difference.
@@ -18,6 +18,7 @@ from ._space import Space
 
 _ATTRIBUTE = "identity"
 _ABSENT = "absent"
+_INPUT = "input"  # what hydra.sweeper.check told: digests of input files, say
 
 
 def identity_of(
@@ -26,8 +27,9 @@ def identity_of(
     directions: Sequence[str],
     custom_search_space: str | None,
     ignore: Sequence[str],
+    inputs: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
-    """The identity as three flat tables of texts, which can be stored and compared."""
+    """The identity as four flat tables of texts, which can be stored and compared."""
     with read_write(config), open_dict(config):
         task = {key: config._get_node(key) for key in config if key != "hydra"}
     content = OmegaConf.to_container(OmegaConf.create(task), resolve=False)
@@ -45,6 +47,7 @@ def identity_of(
         "direction": {"direction": " ".join(directions)},
         "search space": varied,
         "configuration": fixed,
+        _INPUT: dict(inputs),
     }
 
 
@@ -54,14 +57,21 @@ def check_identity(study: optuna.study.Study, mine: dict[str, dict[str, str]]) -
     if stored is None:
         study.set_user_attr(_ATTRIBUTE, mine)
         return
-    for what in mine:
-        differences = _differences(stored.get(what, {}), mine[what])
+    for what, table in mine.items():
+        known = stored.get(what, {})
+        if what == _INPUT:
+            # What was not known before, of an older study or of a file that was missing, is taken.
+            table, known = {**known, **table}, {**table, **known}
+        differences = _differences(known, table)
         if differences:
             more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
             raise SweepError(
                 f"study {study.study_name!r} was begun with another {what}: {differences[0]}"
                 f"{more}; go back to it, or begin a new study with hydra.sweeper.study_name=NAME"
             )
+    more_inputs = {**stored.get(_INPUT, {}), **mine.get(_INPUT, {})}
+    if more_inputs != stored.get(_INPUT, {}):
+        study.set_user_attr(_ATTRIBUTE, {**stored, _INPUT: more_inputs})
 
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

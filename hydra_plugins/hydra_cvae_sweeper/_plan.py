@@ -10,7 +10,7 @@ import importlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import BaseDistribution
 
+from ._check import Check
 from ._confirm import Confirmation, check_confirm
 from ._errors import SweepError
 from ._halving import Halving, read_halving
@@ -82,6 +83,7 @@ class Plan:
         halving: how trials are stopped and continued, if they are.
         start: the configuration as composed, if it is the first trial.
         notes: what to log before the first trial.
+        inputs: what the application's check returned.
     """
 
     directory: str
@@ -94,6 +96,7 @@ class Plan:
     halving: Halving | None = None
     start: Start | None = None
     notes: Sequence[Note] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sign(self) -> int:
@@ -114,8 +117,9 @@ def make_plan(request: Request, configs: JobConfigs) -> Plan:
     grid = _grid(request, space)
     pruner = _pruner(request.config.hydra.sweeper.pruner, is_grid=grid is not None)
     has_own_names = configs.are_named()
-    check = _function_of(settings["check"])
-    notes = [*_check_composition(space, configs, check, has_own_names)]
+    notes: list[Note] = []
+    check = Check(_function_of(settings["check"]), notes)
+    _check_composition(space, configs, check, has_own_names)
     # Trials are compared with each other, to stop some and to repeat others.
     is_ranked = grid is None and len(directions) == 1
     sign = _sign(directions)
@@ -140,6 +144,7 @@ def make_plan(request: Request, configs: JobConfigs) -> Plan:
         halving=halving if is_ranked and request.is_persistent else None,
         start=start,
         notes=notes,
+        inputs=check.inputs,
     )
     notes += [(logging.WARNING, text) for text in _ignored(request, plan, is_ranked)]
     return plan
@@ -210,8 +215,8 @@ def _pruner(config: DictConfig, *, is_grid: bool) -> dict[str, Any]:
 
 
 def _check_composition(
-    space: Space, configs: JobConfigs, check: Callable[..., Any] | None, has_own_names: bool
-) -> Iterator[Note]:
+    space: Space, configs: JobConfigs, check: Check, has_own_names: bool
+) -> None:
     """Compose the configs of some points of the space, and give each to the application's check."""
     groups = [
         key
@@ -227,8 +232,7 @@ def _check_composition(
             composed = configs.compose(overrides)
             if has_own_names:
                 configs.directory_name(composed)
-            if check is not None:
-                check(application_config(composed))
+            check(application_config(composed))
         except SweepError:
             raise
         except (HydraException, OmegaConfBaseException) as error:
@@ -240,7 +244,9 @@ def _check_composition(
     if groups:
         size = math.prod(len(all_values(space.distributions[key])) for key in groups)
         checked = f"{min(len(points), size)} of {size} combinations of the members of"
-        yield logging.INFO, f"checked before the start: {checked} {', '.join(groups)}"
+        check.notes.append(
+            (logging.INFO, f"checked before the start: {checked} {', '.join(groups)}")
+        )
 
 
 def _confirmation(
@@ -262,11 +268,11 @@ def _confirmation(
     return Confirmation(settings["best"], settings["seeds"], reseeded, sign)
 
 
-def _start(space: Space, configs: JobConfigs, check: Callable[..., Any] | None) -> Start | None:
+def _start(space: Space, configs: JobConfigs, check: Check) -> Start | None:
     """Return the configuration as composed, as the first trial."""
     composed = configs.compose(space.overrides({}))
     start = starting_point(space, functools.partial(configs.value, composed))
-    if start is not None and check is not None:
+    if start is not None:
         check(application_config(composed))
     return start
 

@@ -41,6 +41,7 @@ def open_study(
         plan.directions,
         config.hydra.sweeper.custom_search_space,
         list(settings["identity_ignore"] or []),
+        plan.inputs,
     )
     # Two workers that start at once would otherwise both create the tables.
     with storage.lock("open"):

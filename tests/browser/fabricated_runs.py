@@ -52,6 +52,7 @@ def fabricate_run(
     reason: str | None = None,
     study: str | None = None,
     number: int | None = None,
+    confirms: int | None = None,
     evaluations: int = 12,
     dev_rows: int = 40,
     objective: Sequence[float] | float | None = None,
@@ -89,7 +90,10 @@ def fabricate_run(
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "git_commit": None,
         "started_at": f"2026-01-02T03:{(number or 0) // 60 % 60:02d}:{(number or 0) % 60:02d}Z",
-        "trial": None if number is None else {"study": study, "number": number},
+        "trial": None
+        if number is None
+        else {"study": study, "number": number}
+        | ({} if confirms is None else {"confirms": confirms}),
     }
     if status == "diverged":
         result["objective"]["value"] = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cvae import report_page, results
+from cvae import figures, report_page, results
 
 sys.path.insert(0, str(Path(__file__).parent))
 import webdriver
@@ -215,6 +215,45 @@ def test_two_parameters_show_the_rank_of_the_objective(opened: Any, frame: pd.Da
     )
     settle(opened)
     assert opened.run("return document.querySelector('#pair-plot').layout.yaxis.type") == "log"
+
+
+def choose(browser: Any, selector: str, value: str) -> None:
+    browser.run(
+        "const box = document.querySelector(arguments[0]); box.value = arguments[1];"
+        "box.dispatchEvent(new Event('change'))",
+        selector,
+        value,
+    )
+    settle(browser)
+
+
+def test_a_contour_is_that_of_the_notebooks_figure(opened: Any, frame: pd.DataFrame) -> None:
+    """On the study's own scales, over what passes the filters; without one, the page says why."""
+    pair = ("optim.encoder_lr", "anneal.cycle_count")
+    for selector, value in zip(
+        ("#pair-x", "#pair-y", "#pair-kind"), (*pair, "contour"), strict=True
+    ):
+        choose(opened, selector, value)
+    x, y, z = opened.run(
+        "const {x, y, z} = document.querySelector('#pair-plot').data"
+        ".find((t) => t.type === 'contour'); return [x, y, z]"
+    )
+    expected = figures.contour(frame, *pair).data[0]
+    assert x == pytest.approx(expected.x.tolist()) and y == pytest.approx(expected.y.tolist())
+    ours = pd.DataFrame(expected.z)
+    pd.testing.assert_frame_equal(pd.DataFrame(z, dtype=float), ours, rtol=1e-4)
+    opened.wait("return location.hash.includes('pair-colour=contour')")
+    opened.run("location.reload()")
+    opened.wait("return window.report !== undefined")
+    settle(opened)
+    kinds = "return document.querySelector('#pair-plot').data.map((t) => t.type)"
+    assert "contour" in opened.run(kinds)
+    assert opened.run("return document.querySelector('#pair-y').value") == pair[1]
+    choose(opened, "#pair-x", "anneal")
+    assert "contour" not in opened.run(kinds)
+    assert opened.texts("#pair-note") == [
+        "A contour needs two numeric parameters, not choices. Shown is the rank."
+    ]
 
 
 # ------------------------------------------------------------------------ parallel coordinates

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from hydra_plugins.hydra_cvae_sweeper._book import (
     known_params,
     unused_directory,
 )
+from hydra_plugins.hydra_cvae_sweeper._check import Check
 from hydra_plugins.hydra_cvae_sweeper._claims import Claims
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._files import located
@@ -687,8 +689,9 @@ def test_the_job_reports_to_the_same_trial(url: str) -> None:
 
 def test_outside_a_sweep_there_is_no_trial() -> None:
     assert tie.current({}) is None
-    handle = tie.current({"CVAE_STUDY": "s", "CVAE_TRIAL": "3"})
-    assert handle is not None and handle.number == 3
+    variables = {"CVAE_STUDY": "s", "CVAE_TRIAL": "3", "CVAE_CONFIRMS": "1"}
+    handle = tie.current(variables)
+    assert handle is not None and (handle.number, handle.confirms) == (3, 1)
     handle.report(1.0, 0)
     assert handle.should_prune() is False
     assert isinstance(tie.pruned("why"), optuna.TrialPruned)
@@ -731,6 +734,33 @@ def test_an_identity_names_the_first_difference(url: str) -> None:
         check_identity(study, {**mine, "search space": {}})
     with pytest.raises(SweepError, match=r"configuration: a was 1, is 3 \(and 1 more\)"):
         check_identity(study, {**mine, "configuration": {"a": "3", "b": "4"}})
+
+
+def test_an_identity_takes_input_that_it_did_not_know_and_refuses_another(url: str) -> None:
+    """A study from before there were inputs, or begun while a file was missing, goes on."""
+    study = open_book(url, this_process()).study
+    older = {"direction": {"direction": "minimize"}, "search space": {}, "configuration": {}}
+    check_identity(study, older)
+    check_identity(study, {**older, "input": {}})
+    check_identity(study, {**older, "input": {"the data in t.txt": "sha256:1"}})
+    check_identity(study, {**older, "input": {}})  # missing now
+    with pytest.raises(SweepError, match="another input: the data in t.txt was sha256:1, is sha"):
+        check_identity(study, {**older, "input": {"the data in t.txt": "sha256:2"}})
+
+
+def test_a_check_says_each_warning_once_and_gathers_inputs() -> None:
+    def function(config: dict[str, Any]) -> dict[str, str] | None:
+        warnings.warn("t.txt: 2 repeated\n rows dropped", stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        return {f"file {config['name']}": "sha256:1"} if config["name"] else None
+
+    check = Check(function, [(logging.INFO, "before")])
+    for name in ("a", "b", ""):
+        check({"name": name})
+    said = (logging.WARNING, "t.txt: 2 repeated rows dropped")
+    assert check.notes == [(logging.INFO, "before"), said]
+    assert check.inputs == {"file a": "sha256:1", "file b": "sha256:1"}
+    Check(None, [])({})
 
 
 def test_a_directory_is_never_used_twice(tmp_path: Path) -> None:
