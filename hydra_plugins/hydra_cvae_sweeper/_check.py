@@ -1,4 +1,4 @@
-"""What an application checks of its trials before the first one: `hydra.sweeper.check`."""
+"""The application's check of its trials before the first one: `hydra.sweeper.check`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass
 class Check:
-    """The application's function, and what it has said so far.
+    """The application's function, with its warnings and return values.
 
     Attributes:
         function: called with the config of a trial; None if there is none.
         notes: its warnings, each once.
-        inputs: what it returned: texts by name, such as the digests of input files, which make a
-            study the same study.
+        inputs: the texts by name that it returned, such as digests of input files. They are part of
+            the study's identity.
     """
 
     function: Callable[[dict[str, Any]], Any] | None
@@ -25,7 +25,7 @@ class Check:
     inputs: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
-        """Check the config of a trial; raises what the function raises."""
+        """Check the config of a trial, and raise what the function raises."""
         if self.function is None:
             return
         with warnings.catch_warnings(record=True) as caught:
