@@ -29,7 +29,8 @@ from cvae.model import build_model
 from cvae.run_directory import RunDirectory, RunDirectoryError
 from cvae.training import Trainer
 
-TOY = ("debug=smoke", "data=files", "training.batch_size=16")
+TOY = ("debug=smoke", "data=files", "training.batch_size=16", "evaluation.latent_places=0")
+MAP = "evaluation.latent_places=8"  # for the tests of the map of the latent space
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def finished(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run, for tests that only read it."""
     directory = tmp_path_factory.mktemp("finished")
-    experiment.run(compose(*words), directory, [])
+    experiment.run(compose(*words, MAP), directory, [])
     return directory
 
 
@@ -54,7 +55,7 @@ def uninterrupted(
     words: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Path]:
     """A run of four epochs: its config and its directory."""
-    config = compose(*words, "training.epochs=4", "training.prior_start=0.0")
+    config = compose(*words, MAP, "training.epochs=4", "training.prior_start=0.0")
     directory = tmp_path_factory.mktemp("uninterrupted")
     experiment.run(config, directory, [])
     return config, directory
@@ -188,14 +189,14 @@ def test_a_run_leaves_a_map_of_the_latent_space(
     """Not the trials of a search; and a map that cannot be drawn costs no result."""
     picture = Image.open(finished / "latent.png")
     assert picture.format == "PNG" and picture.width > 1000
-    experiment.run(compose(*words, "evaluation.latent_places=0"), tmp_path / "none", [])
+    experiment.run(compose(*words), tmp_path / "none", [])
     assert not (tmp_path / "none" / "latent.png").exists()
     with monkeypatch.context() as patch:
         patch.setattr(trial, "current", lambda: _Trial(study="toy", number=7))
-        experiment.run(compose(*words), tmp_path / "trial", [])
+        experiment.run(compose(*words, MAP), tmp_path / "trial", [])
     assert not (tmp_path / "trial" / "latent.png").exists()
     monkeypatch.setattr(latent_space, "generate", lambda *_: 1 / 0)
-    experiment.run(compose(*words), tmp_path / "soft", [])
+    experiment.run(compose(*words, MAP), tmp_path / "soft", [])
     assert "No latent.png: ZeroDivisionError" in caplog.text
     for name in ("none", "trial", "soft"):
         result = result_of(tmp_path / name)
