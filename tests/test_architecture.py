@@ -66,3 +66,10 @@ def test_the_sweeper_knows_nothing_of_the_application() -> None:
         assert not re.search(r"^\s*(from|import) cvae\b", path.read_text(), flags=re.MULTILINE), (
             path
         )
+
+
+def test_every_module_of_the_sweeper_is_in_its_table() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    modules = (REPOSITORY / "hydra_plugins" / "hydra_cvae_sweeper").glob("*.py")
+    names = {path.stem for path in modules} - {"__init__"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
