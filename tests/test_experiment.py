@@ -68,7 +68,7 @@ def result_of(directory: Path) -> dict[str, Any]:
 
 
 def test_a_run_leaves_every_file_with_its_content(words: list[str], tmp_path: Path) -> None:
-    config = compose(*words, "data.dev_count=3")
+    config = compose(*words, MAP, "data.dev_count=3")
     value = experiment.run(config, tmp_path / "run", ["seed=0"])
 
     assert {path.name for path in (tmp_path / "run").iterdir()} >= {
