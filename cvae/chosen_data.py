@@ -50,13 +50,13 @@ def check_trial(config: Mapping[str, Any]) -> dict[str, str]:
     node = config["data"]
     if node["name"] != "files":
         return {}
-    digest = _digest_of(json.dumps(node, sort_keys=True))
+    digest = _digest_of(json.dumps(node, sort_keys=True), os.getcwd())
     return {} if digest is None else {f"the data in {node['train_path']}": digest}
 
 
 @cache
-def _digest_of(node: str) -> str | None:
-    # Once a process: the checks of a search are many, and say the same of the same file.
+def _digest_of(node: str, _: str) -> str | None:
+    # Once for each working directory: a search has many checks, and one file says one thing.
     try:
         return load_dataset(json.loads(node)).digest
     except DataError:

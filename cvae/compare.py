@@ -204,17 +204,24 @@ def _repeated(frame: pd.DataFrame, by: str, width: int) -> list[str]:
 
     These repeats are no trials of their own: a search makes them to see whether its best are.
     """
+    import pandas as pd
+
     from cvae import results
 
+    # As in the table: a trial that goes on under another number keeps its directory's name.
+    names = pd.Series(results.labels(frame), index=frame.index)
     complete = frame[frame["status"] == "complete"].dropna(subset=[by])
     found = []
     for (sweep, number), repeats in complete.groupby(["sweep", "confirms"]):
         trial = complete[(complete["sweep"] == sweep) & (complete["trial"] == number)]
         values = [float(value) for value in (*trial[by], *repeats[by])]
         mean = sum(values) / len(values)
-        pairs = zip(repeats["trial"], repeats[by], strict=True)
-        told = ", ".join(f"#{repeat} {format_value(float(value))}" for repeat, value in pairs)
-        line = f"  #{number}  mean {format_value(mean)} of {len(values)} seeds: {told}"
+        name = names[trial.index[0]] if len(trial) else number
+        told = ", ".join(
+            f"{_cut(names[row], 24)} {format_value(float(value))}"
+            for row, value in repeats[by].items()
+        )
+        line = f"  {_cut(str(name), 24)}  mean {format_value(mean)} of {len(values)} seeds: {told}"
         found.append((mean, line if len(line) <= width else line[: width - 3] + "..."))
     if not found or len(found) == len(complete):
         return []

@@ -39,9 +39,9 @@ _STATUS_MARKS: Final = {
 
 _ALONG: Final = ("epoch", "step", "progress")
 _LOG_FROM: Final = 50.0  # without a study, a key whose ends are this far apart gets a log axis
-_PLACES: Final = 48  # of a contour, along each side
+_PLACES: Final = 64  # of a contour, along each side
 _FEWEST: Final = 4  # trials without which a contour says nothing
-_REACH: Final = 1.5  # bandwidths from the nearest trial, beyond which no contour is drawn
+_REACH: Final = 2.0  # bandwidths from the nearest trial, beyond which no contour is drawn
 
 _Places = np.ndarray[Any, np.dtype[np.float64]]
 

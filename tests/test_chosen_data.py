@@ -38,9 +38,9 @@ def test_a_check_says_what_the_data_say_and_identifies_them(
     monkeypatch.chdir(tmp_path)
     config = compose("data=files", "data.train_path=t.txt")
     assert chosen_data.check_trial(config) == {}  # the file may be on another machine
-    chosen_data._digest_of.cache_clear()
+    chosen_data._digest_of.cache_clear()  # a search reads its files once
     (tmp_path / "t.txt").write_text(ROWS + ROWS.splitlines()[0] + "\n")
-    with pytest.warns(UserWarning, match="t.txt: 1 repeated row dropped"):
+    with pytest.warns(UserWarning, match="t.txt: 1 repeated row was dropped"):
         found = chosen_data.check_trial(config)
     assert found == {"the data in t.txt": chosen_data.load_dataset(config["data"]).digest}
     assert chosen_data.check_trial(compose()) == {}

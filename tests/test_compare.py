@@ -218,8 +218,8 @@ def test_repeats_of_the_best_are_no_trials(confirmed: Path) -> None:
     assert ranked == [["1", "0", "0.9000"], ["2", "1", "0.8000"], ["3", "2", "0.3000"]]
     place = lines.index("repeated under other seeds, by the mean of objective")
     assert lines[place + 1 : place + 3] == [
-        "  #1  mean 0.8200 of 3 seeds: #5 0.8200, #6 0.8400",
-        "  #0  mean 0.6667 of 3 seeds: #3 0.5000, #4 0.6000",
+        "  1  mean 0.8200 of 3 seeds: 5 0.8200, 6 0.8400",
+        "  0  mean 0.6667 of 3 seeds: 3 0.5000, 4 0.6000",
     ]
     # Of the repeats alone there is nothing else to show.
     alone = compare.leaderboard(frame[frame["confirms"].notna()])

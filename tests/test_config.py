@@ -251,7 +251,7 @@ def test_every_study_can_live_in_either_database(study: str) -> None:
     names = ["hydra.sweeper.study_name=x"] if study in ("base", "full", "short") else []
     file = sweeper_config(f"sweep={study}", *names)
     server = sweeper_config("storage=postgresql", f"sweep={study}", *names)
-    assert file.pop("storage") == "sqlite:///multirun/${hydra.sweeper.study_name}/study.db"
+    assert file.pop("storage") == "sqlite:///${hydra.sweep.dir}/study.db"
     assert server.pop("storage") == "${oc.env:CVAE_STORAGE_URL}"
     assert file == server, "nothing else depends on where the study is kept"
 

@@ -158,13 +158,13 @@ def test_a_contour_is_the_mean_over_near_runs(plane: pd.DataFrame) -> None:
     assert figure.layout.xaxis.type == "log" and figure.layout.yaxis.type == "linear"
     assert contour.x[[0, -1]] == pytest.approx([1e-4, 1e-1])
     assert contour.y[[0, -1]] == pytest.approx([1, 8])
-    assert np.diff(np.log(contour.x)) == pytest.approx(np.log(1e3) / 47)
+    assert np.diff(np.log(contour.x)) == pytest.approx(np.log(1e3) / 63)
     # By hand at one place.
     row, column = 20, 30
     across = np.log(plane["optim.encoder_lr"] / 1e-4) / np.log(1e3)
     up = (plane["anneal.cycle_count"].astype(float) - 1) / 7
     bandwidth = len(plane) ** (-1 / 6) / np.sqrt(12)
-    distance = (across - column / 47) ** 2 + (up - row / 47) ** 2
+    distance = (across - column / 63) ** 2 + (up - row / 63) ** 2
     weights = np.exp(-distance / bandwidth**2 / 2)
     assert contour.z[row, column] == pytest.approx(np.average(plane["objective"], weights=weights))
     values = contour.z[~np.isnan(contour.z)]

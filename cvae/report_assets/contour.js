@@ -1,8 +1,8 @@
 // The objective over the plane of two numeric parameters, smoothed over the trials near each place.
 
-const PLACES = 48; // along each side
+const PLACES = 64; // along each side
 const FEWEST = 4; // trials without which a surface says nothing
-const REACH = 1.5; // bandwidths from the nearest trial, beyond which nothing is drawn
+const REACH = 2; // bandwidths from the nearest trial, beyond which nothing is drawn
 
 // Why there is no surface over these rows, or null.
 export function whyNoSurface(across, up, rows) {

@@ -19,7 +19,7 @@ export function drawImportance(node) {
       color: css("--ink"), line: { width: 2 } } };
   return Plotly.react(node, [bars, noise], layout({
     margin: { l: 60, r: 20, t: 8, b: 44 },
-    xaxis: { title: { text: "share of the rank variance explained" }, type: "linear",
+    xaxis: { title: { text: "rank variance explained" }, type: "linear",
       rangemode: "tozero" },
     yaxis: { type: "linear", tickmode: "array", tickvals: places, ticktext: names,
       showgrid: false, zeroline: false },

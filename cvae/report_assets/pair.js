@@ -43,14 +43,14 @@ export function drawPair(node) {
     outlinewidth: 0 };
   const values = rows.map((row) => target[row]);
   const shades = isContour
-    ? { color: values, cmin: Math.min(...values), cmax: Math.max(...values), size: 8 }
+    ? { color: values, cmin: Math.min(...values), cmax: Math.max(...values), size: 12 }
     : { color: ranks(rows), cmin: 0, cmax: 1, size: 11 };
   const traces = [{ ...common(others), name: "not complete",
     marker: { symbol: "x-thin-open", size: 8, color: css("--bad"), line: { width: 1.3 } } },
   { ...common(rows), name: "complete",
     marker: { ...shades, colorscale: COLOURS, reversescale: isContour && columns.get(data.target).lower,
       showscale: true,
-      line: { width: rows.map((row) => (state.selected.has(row) ? 3 : isContour ? 1.2 : 0.5)),
+      line: { width: rows.map((row) => (state.selected.has(row) ? 3 : isContour ? 1.5 : 0.5)),
         color: rows.map((row) => (state.selected.has(row) ? colour(row) : css("--card"))) },
       colorbar: isContour ? bar
         : { ...bar, tickvals: [0, 0.5, 1], ticktext: ["worst", "median", "best"] } } }];
