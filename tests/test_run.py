@@ -164,7 +164,7 @@ def test_help_is_hydras_own_text(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_default_run_keeps_the_readmes_promise(tmp_path: Path) -> None:
-    finished = run("anneal=cyclical", cwd=tmp_path, timeout=900)
+    finished = run("anneal=cyclical", cwd=tmp_path, timeout=1800)
     assert finished.returncode == 0, finished.stderr
     (directory,) = (tmp_path / "outputs").glob("*/*")
     metrics = json.loads((directory / "result.json").read_text())["metrics"]

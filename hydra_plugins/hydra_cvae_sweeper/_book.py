@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,20 @@ _HEARTBEAT = "heartbeat "
 
 @dataclass
 class Claim:
-    """A trial that this process runs."""
+    """A trial that this process runs, with what was read of it when it was taken.
+
+    Whatever is read from ``trial`` itself is a query, for which the database may be away.
+    """
 
     trial: optuna.trial.Trial
     number: int
     trial_id: int
+    user_attrs: dict[str, Any]
     resume_from: list[str]  # directories below the sweep's, the latest first
     began: float
     directory: str = ""  # below the sweep's
     overrides: Sequence[str] = ()
+    params: dict[str, Any] = field(default_factory=dict)  # once it is sampled
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class Book:
         claim.trial.set_user_attr("directory", directory)
         claim.trial.set_user_attr("overrides", list(overrides))
         self._share(claim.trial_id)
-        former = claim.trial.user_attrs.get("retry_of")
+        former = claim.user_attrs.get("retry_of")
         if former is not None:
             trial = self.trials()[former]
             self._leave_repeated(trial, trial.user_attrs.get("reason", "interrupted"), directory)
@@ -217,6 +222,7 @@ class Book:
             trial,
             trial.number,
             trial._trial_id,
+            attributes,
             list(attributes.get("resume_from", [])),
             time.monotonic(),
             attributes.get("directory", ""),

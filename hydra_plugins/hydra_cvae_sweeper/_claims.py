@@ -78,7 +78,7 @@ class Claims:
             raise SweepError(f"no trial could be sampled with {name}: {one_line(error)}") from error
         if claim is None:
             return None
-        overrides = claim.overrides or self._plan.space.overrides(claim.trial.params)
+        overrides = claim.overrides or self._plan.space.overrides(claim.params)
         directory = claim.directory  # set if the trial continues another one, in its directory
         if not directory:
             wanted = f"trial_{claim.number:05d}"
@@ -92,21 +92,20 @@ class Claims:
 
     def job_overrides(self, claim: Claim) -> list[str]:
         """Return the overrides of the trial's job, which set the environment that it reports by."""
-        attributes = claim.trial.user_attrs
         # Others are compared with the configuration as composed, and a mean needs every repeat.
-        is_reference = START in attributes or is_repeat(claim.trial)
+        is_reference = START in claim.user_attrs or is_repeat(claim)
         variables = {"CVAE_STUDY": self._book.study.study_name, "CVAE_TRIAL": str(claim.number)}
         if self._storage.persistent:
             variables["CVAE_TRIAL_ID"] = str(claim.trial_id)
             variables["CVAE_PRUNER"] = json.dumps(NO_PRUNER if is_reference else self._plan.pruner)
             if not self._storage.secrets:
                 variables[STORAGE_VARIABLE] = self._storage.url
-        if self._plan.halving is not None and not is_repeat(claim.trial):
+        if self._plan.halving is not None and not is_repeat(claim):
             variables[HALVING_VARIABLE] = self._plan.halving.variable(
-                attributes, claim.number, is_reference=is_reference
+                claim.user_attrs, claim.number, is_reference=is_reference
             )
-        if is_repeat(claim.trial):
-            variables["CVAE_CONFIRMS"] = str(confirms(claim.trial))
+        if is_repeat(claim):
+            variables["CVAE_CONFIRMS"] = str(confirms(claim))
         if claim.resume_from:
             variables["CVAE_RESUME_FROM"] = json.dumps(
                 [self._book.locate(directory) for directory in claim.resume_from]
@@ -151,6 +150,7 @@ class Claims:
         try:
             with self._book.snapshot():
                 self._sample(claim.trial)
+                claim.params = claim.trial.params
         except STORAGE_TROUBLE:
             self._forget(claim)
             raise
@@ -186,7 +186,7 @@ class Claims:
     def _repeated_by(self, claim: Claim) -> int | None:
         """Return an earlier trial at the same point that is complete, paused or running."""
         space = self._plan.space
-        mine, trials = space.same(claim.trial.params), self._book.trials()
+        mine, trials = space.same(claim.params), self._book.trials()
         for trial in trials[: claim.number]:
             ran = trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or is_paused(trial)
             if not ran or root_of(trial) == root_of(trials[claim.number]):

@@ -11,15 +11,22 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from ._errors import SweepError
 from ._start import START
 
 _CONFIRMS = "confirms"
 _REPEAT = "repeat"
+
+
+class HasAttributes(Protocol):
+    """A trial, or the claim of one."""
+
+    @property
+    def user_attrs(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,12 @@ def _kept(trial: FrozenTrial) -> dict[str, Any]:
     return {START: trial.user_attrs[START]} if START in trial.user_attrs else {}
 
 
-def is_repeat(trial: FrozenTrial | Trial) -> bool:
+def is_repeat(trial: HasAttributes) -> bool:
     """Whether the trial repeats one of the best trials of the search."""
     return _CONFIRMS in trial.user_attrs
 
 
-def confirms(trial: FrozenTrial | Trial) -> int:
+def confirms(trial: HasAttributes) -> int:
     """The number of the trial that a repeat repeats."""
     return int(trial.user_attrs[_CONFIRMS])
 

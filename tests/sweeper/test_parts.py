@@ -15,7 +15,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -41,6 +42,7 @@ from hydra_plugins.hydra_cvae_sweeper._check import Check
 from hydra_plugins.hydra_cvae_sweeper._claims import Claims
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
 from hydra_plugins.hydra_cvae_sweeper._files import located
+from hydra_plugins.hydra_cvae_sweeper._halving import read_halving
 from hydra_plugins.hydra_cvae_sweeper._identity import check_identity
 from hydra_plugins.hydra_cvae_sweeper._nursery import Nursery, Outcome
 from hydra_plugins.hydra_cvae_sweeper._owner import Owner, is_dead, start_of, this_process
@@ -659,6 +661,34 @@ def test_a_database_lost_while_a_trial_is_sampled_costs_no_trial(
     assert claim.overrides == [f"x={claim.trial.params['x']}"]
     assert 0.0 <= claim.trial.params["x"] <= 1.0
     assert book.trials()[0].state == TrialState.FAIL
+
+
+def test_a_trial_that_was_taken_starts_without_the_database(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a server that stops between the two ends the sweep, however patient it is."""
+    halving = read_halving({"rungs": [0.5], "reduction_factor": 3}, 1, 1)
+    book = open_book(url, this_process(), total=2, directory=str(tmp_path))
+    space = make_space(read_overrides(["x=interval(0.0,1.0)"], None), {})
+    plan = Plan(str(tmp_path), ["minimize"], space, halving=halving)
+    storage, configs = StudyStorage(url), SimpleNamespace(extra=[])
+    patience = Patience(storage, StopRequest(), seconds=0.0)
+    claims = Claims(
+        book, plan, cast(Any, configs), storage, patience, allow_repeats=False, extend=None
+    )
+    claim = claims.take()
+    assert claim is not None
+
+    def away(*_: object, **__: object) -> None:
+        raise optuna.exceptions.StorageInternalError("away")
+
+    queries = [name for name in dir(book.study._storage) if name.startswith("get_")]
+    assert len(queries) > 10
+    with monkeypatch.context() as patch:
+        for name in queries:
+            patch.setattr(book.study._storage, name, away)
+        overrides = claims.job_overrides(claim)
+    assert overrides[0] == claim.overrides[0] and any("CVAE_TRIAL_ID" in o for o in overrides)
 
 
 def test_the_job_reports_to_the_same_trial(url: str) -> None:
