@@ -189,6 +189,11 @@ def _objective_names(frame: pd.DataFrame) -> dict[str, str]:
             for kind, metric in (("unseen", "dev_bleu4"), ("seen", "seen_bleu4"))
             if metric in frame.columns and np.isclose(bleu4, frame[metric]).any()
         ]
+        if len(named) > 1:  # without dev verbs both are measured on the same ones
+            configs = map(results.configuration, frame["run"].astype(str))
+            objectives = (config.get("objective") for config in configs)
+            known = next((o for o in objectives if isinstance(o, dict)), {})
+            named = [kinds.get(str(known.get("conversions")), kinds["unseen"])]
     which = " or ".join(named) or "as the objective counts it"
     return {
         "objective": "Objective",
@@ -280,8 +285,9 @@ def _measures(frame: pd.DataFrame) -> list[str]:
 
 def _best(frame: pd.DataFrame, target: str) -> list[int]:
     """Return the rows that are shown first: the winner, where there is one, and the best."""
+    trials = frame[frame["confirms"].isna()] if "confirms" in frame.columns else frame
     try:
-        best = [int(row) for row in results.best(frame, 3, target).index]
+        best = [int(row) for row in results.best(trials, 3, target).index]
     except results.ResultsError:
         return [0]  # nothing is complete: show why
     chosen = winner.among([results.directory_of(run) for run in frame["run"]])
@@ -326,6 +332,7 @@ def _columns(frame: pd.DataFrame) -> list[dict[str, Any]]:
     order = [
         "status",
         "reason",
+        "confirms",
         "objective",
         *results.PARTS,
         *parameters,

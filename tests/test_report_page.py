@@ -246,3 +246,31 @@ def test_maps_of_the_latent_space_travel_with_the_page(tmp_path: Path) -> None:
     assert other not in [picture["row"] for picture in shown]
     assert any("is no map of the latent space" in note for note in data["notes"])
     assert any("those of 8 runs" in note for note in data["notes"])
+
+
+def test_repeats_of_the_best_are_not_shown_first(tmp_path: Path) -> None:
+    """They stand in the table, with the trial that they repeat beside their status."""
+    for number, (value, confirms) in enumerate([(0.3, None), (0.5, None), (0.9, 1), (0.8, 1)]):
+        overrides = {"model.latent_size": 8 + number, "seed": number}
+        fabricate_run(
+            tmp_path / "s" / f"trial_{number:05d}", overrides,
+            number=number, confirms=confirms, objective=value,
+        )  # fmt: skip
+    data = report_page.page_data(results.load(tmp_path), "x")
+    assert data["best"] == [1, 0]
+    names = [column["name"] for column in data["columns"]]
+    (column,) = [column for column in data["columns"] if column["name"] == "confirms"]
+    assert names.index("confirms") < names.index("objective")
+    assert column["shown"] and column["values"] == [None, None, 1, 1]
+
+
+def test_without_dev_verbs_the_objectives_bleu_has_the_name_of_what_counts(tmp_path: Path) -> None:
+    for conversions, name in (("unseen", "dev verbs"), ("seen", "sample of training verbs")):
+        run = fabricate_run(tmp_path / conversions)
+        result = json.loads((run / "result.json").read_text())
+        same = result["objective"]["parts"]["bleu4"]
+        result["metrics"] |= {"dev_bleu4": same, "seen_bleu4": same}
+        result["config"]["objective"]["conversions"] = conversions
+        (run / "result.json").write_text(json.dumps(result))
+        names = report_page.page_data(results.load(run), "x")["names"]
+        assert names["objective_bleu4"] == f"BLEU-4, {name} (objective)"
