@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,8 @@ import measuring
 import pandas as pd
 from report import filled
 
-from cvae import evaluation, results, run_schedules
+from cvae import conversion_errors, evaluation, results, run_schedules
+from cvae.alphabet import MAX_WORD_LENGTH
 from cvae.data import load_table
 
 if TYPE_CHECKING:
@@ -497,6 +498,48 @@ def draw_ladder(runs: Runs, path: Path) -> None:
     _save(figure, path)
 
 
+LENGTHS: Final = ((2, 4), (5, 7), (8, 10), (11, MAX_WORD_LENGTH))
+
+
+def lengths_block(runs: Runs) -> str:
+    """Regular verbs never seen, by the letters of the source word, for every ``scores_*``."""
+    heads = ["data", "model", "split"]
+    heads += [f"{first} to {last} letters" for first, last in LENGTHS[:-1]]
+    heads.append(f"{LENGTHS[-1][0]} and more")
+    rows = []
+    for (data, split), of_split in _each_split(runs):
+        counts, models = [], []
+        for name, of_model in of_split.groupby("study"):
+            tables = [_by_length(run, split) for run in of_model["run"]]
+            cells = []
+            for first, last in LENGTHS:
+                parts = [table[table["letters"].between(first, last)] for table in tables]
+                totals = [int(part["conversions"].sum()) for part in parts]
+                cells.append(
+                    _range(
+                        [
+                            1.0 - part["wrong"].sum() / max(1, total)
+                            for part, total in zip(parts, totals, strict=True)
+                        ]
+                    )
+                )
+                counts.append(f"n = {totals[0]:,}")
+            models.append([data, f"{name} ({len(of_model)} runs)", split, *cells])
+        rows += [[data, "pairs", split, *counts[: len(LENGTHS)]], *models]
+    return measuring.table(heads, rows)
+
+
+def _each_split(runs: Runs) -> Iterator[tuple[tuple[str, str], Runs]]:
+    for data, part in runs.groupby("data"):
+        for split in ("dev", "test"):
+            yield (data, split), part
+
+
+def _by_length(run: str, split: str) -> pd.DataFrame:
+    found = conversion_errors.accuracy_by_length(results.conversions(run), split=split)
+    return found[found["kind"] == "regular"]
+
+
 # --- documents ---------------------------------------------------------------------------------
 
 
@@ -527,13 +570,20 @@ def main(arguments: list[str] | None = None) -> int:
     if len(scores):
         scores = scores.assign(data=[_data(path) for path in scores["run"]])
         tables |= {"protocol": protocol_block(scores), "scores": scores_block(scores)}
+        with_words = scores[[_has_test_words(path) for path in scores["run"]]]
+        if len(with_words):
+            tables["lengths"] = lengths_block(with_words)
     ablation, pareto = runs[study == "ablation"], runs[study == "pareto"]
     if len(ablation):
         tables["ablation"] = ablation_block(ablation)
     if len(pareto):
         draw_pareto(pareto, figures / "pareto.png")
         tables["pareto"] = pareto_block(pareto)
-    _fill(options.documents / "scores.md", tables, ("protocol", "scores", "ablation", "pareto"))
+    _fill(
+        options.documents / "scores.md",
+        tables,
+        ("protocol", "scores", "lengths", "ablation", "pareto"),
+    )
     ladder = runs[study.str.startswith("ladder_") & (runs["status"] == "complete")]
     blocks = {}
     if len(ladder):
@@ -546,6 +596,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _data(run: str) -> str:
     """The data set of a run; the column exists only if runs differ in it."""
     return str(_result(run)["config"]["data"]["name"])
+
+
+def _has_test_words(run: str) -> bool:
+    """Whether the run's test conversions were kept; runs of earlier versions have none."""
+    path = Path(run, "conversions.csv")
+    return path.exists() and "test" in set(pd.read_csv(path, usecols=["split"])["split"])
 
 
 def _result(run: str) -> Any:

@@ -75,6 +75,16 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
                 number += 1
     run(runs, "scores_best", 0, {"data": "large", "seed": 0}, dev_exact_match_regular=0.75,
         test_exact_match_irregular=0.25)  # fmt: skip
+    words = [
+        "split,source,source_tense,target_tense,target,prediction,"
+        "correct,bleu4,edit_distance,regular"
+    ]
+    of_lengths = {"go": 1, "walked": 0, "walking": 1, "ab" * 5: 1, "ab" * 8: 1}
+    for split in ("dev", "test"):
+        for source, correct in of_lengths.items():
+            words.append(f"{split},{source},past,progressive,x,y,{correct},1.0,0,1")
+        words.append(f"{split},sang,past,progressive,x,y,0,1.0,0,0")  # irregular: not counted
+    (runs / "scores_best" / "trial_00000" / "conversions.csv").write_text("\n".join(words))
     for number, parts in enumerate([(0.8, 0.5), (0.9, 0.5), (0.5, 0.75)]):
         given = {"training.hallucination_share": 0.1 * number}
         run(runs, "pareto", number, given, parts=parts, dev_exact_match_regular=0.25)
@@ -96,7 +106,7 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
     said = capsys.readouterr().out
     assert "findings.md: filled claim_equal_rates\n" in said
     assert "no runs of claim_step_lr" in said and "left as it was" in said
-    assert "scores.md: filled protocol, scores, ablation, pareto\n" in said
+    assert "scores.md: filled protocol, scores, lengths, ablation, pareto\n" in said
 
     scores = block(documents / "scores.md", "scores")
     (model,) = [line for line in scores.splitlines() if line.startswith("| large | scores")]
@@ -104,6 +114,11 @@ def test_tables_verdicts_and_figures_come_from_the_runs(
     (protocol,) = block(documents / "scores.md", "protocol").splitlines()[2:]
     assert protocol.startswith("| large | scores_best | 1 |") and "of 894 |" in protocol
     assert "| common | rules | 0.990 | 0.580 | 0.987 | 0.527 |" in scores
+    lengths = block(documents / "scores.md", "lengths").splitlines()[2:]
+    assert lengths[2:] == [
+        "| large | pairs | test | n = 1 | n = 2 | n = 1 | n = 1 |",
+        "| large | scores_best (1 runs) | test | 1 | 0.500 | 1 | 1 |",
+    ]
     front = block(documents / "scores.md", "pareto")
     assert "| 1 | 0.900 | 0.500 |" in front and "| 0 |" not in front
     assert (documents / "figures" / "pareto.png").read_bytes().startswith(b"\x89PNG")
