@@ -223,7 +223,7 @@ def _repeated(frame: pd.DataFrame, by: str, width: int) -> list[str]:
         )
         line = f"  {_cut(str(name), 24)}  mean {format_value(mean)} of {len(values)} seeds: {told}"
         found.append((mean, line if len(line) <= width else line[: width - 3] + "..."))
-    if complete["confirms"].notna().all():
+    if not found or complete["confirms"].notna().all():
         return []
     found.sort(key=lambda pair: pair[0], reverse=not results.lower_is_better(by))
     return ["", f"repeated under other seeds, by the mean of {by}", *(line for _, line in found)]

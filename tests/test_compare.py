@@ -224,6 +224,8 @@ def test_repeats_of_the_best_are_no_trials(confirmed: Path) -> None:
     # Of the repeats alone there is nothing else to show.
     alone = compare.leaderboard(frame[frame["confirms"].notna()])
     assert "repeated under" not in alone and "0.8400" in alone
+    without = compare.leaderboard(frame[frame["confirms"].isna()])
+    assert "repeated under" not in without and "0.9000" in without
 
 
 def test_the_best_so_far_is_that_of_trials(confirmed: Path) -> None:

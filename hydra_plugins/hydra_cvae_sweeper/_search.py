@@ -17,9 +17,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     ChoiceSweep,
+    Glob,
     IntervalSweep,
     Override,
     RangeSweep,
+    Sweep,
     Transformer,
     ValueType,
 )
@@ -79,6 +81,8 @@ def _read(override: Override, text: str, parsed: Parsed) -> None:
         parsed.deletions.append(text)
         return
     key = override.get_key_element()
+    if _holds_sweep(_inside(override._value)):
+        raise SweepError(f"{text}: a sweep inside a value; write choice(...) of whole values")
     if not override.is_sweep_override():
         parsed.forget(key, parsed.distributions)
         written = override.get_value_element_as_str()
@@ -100,6 +104,19 @@ def _read(override: Override, text: str, parsed: Parsed) -> None:
             parsed.distributions[key] = _choice(override)
     except _Impossible as error:
         raise SweepError(f"{text}: {error}") from None
+
+
+def _holds_sweep(values: Iterable[Any]) -> bool:
+    """Whether a choice, a range, an interval or a glob is among values, or in a list or dict."""
+    return any(isinstance(value, Sweep | Glob) or _holds_sweep(_inside(value)) for value in values)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, ChoiceSweep):
+        return value.list
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class _Impossible(Exception):

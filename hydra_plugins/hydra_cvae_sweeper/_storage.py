@@ -287,6 +287,8 @@ def _parse(url: str | None) -> URL | None:
         ) from None
     if backend == "sqlite":
         options = url.partition("?")[2]
+        if "/" in options and "=" not in options:  # the rest of a path, as of hydra.sweep.dir
+            return parsed.set(database=url.partition(":///")[2], query={})
         unknown = [
             key
             for key in (option.partition("=")[0] for option in options.split("&"))

@@ -114,7 +114,9 @@ def test_a_search_has_the_values_that_hydra_documents(search: str, values: list[
         "tag(log,interval(0,0.1))", "tag(log,interval(-1,1))", "interval(5,2)",
         "interval(nan,1)", "interval(0,inf)", "int(interval(nan,1))", "tag(log,choice(1,2))",
         "choice(nan,1)", "choice()", "int(interval(0,99999999999999999999))", "glob(*)",
-        "shuffle(interval(0,1))", "range(a,b)", "interval(1)", "str(interval(0,1))",
+        "choice(1,choice(2,3))", "choice(interval(0,1),2)", "choice([1,range(3)],2)",
+        "[1,choice(2,3)]", "{a:choice(1,2)}", "shuffle(interval(0,1))", "range(a,b)",
+        "interval(1)", "str(interval(0,1))", "glob([a*,b*],exclude=c),d",
     ],
 )  # fmt: skip
 def test_a_space_that_cannot_be_is_one_line(search: str) -> None:
@@ -285,9 +287,14 @@ def test_a_study_lies_in_its_directory_whatever_its_name(name: str, tmp_path: Pa
     assert storage.shown.isprintable()
 
 
-def test_an_sqlite_url_with_a_question_mark_in_its_path_is_refused() -> None:
-    with pytest.raises(SweepError, match=r"begins options, and '/study\.db' is none"):
-        StudyStorage("sqlite:///odd?/study.db")
+def test_a_question_mark_in_an_sqlite_url_is_of_the_path_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"begins options, and 'study\.db' is none"):
+        StudyStorage("sqlite:///odd?study.db")
+    # No option has a slash: hydra.sweep.dir, in the URL, may have any name.
+    path = tmp_path / "odd?" / "a?b" / "study.db"
+    path.parent.mkdir(parents=True)
+    StudyStorage(f"sqlite:///{path}").open()
+    assert path.is_file() and os.listdir(tmp_path) == ["odd?"]
     assert StudyStorage("sqlite:////x/study.db?timeout=5").url == "sqlite:////x/study.db?timeout=5"
 
 
