@@ -14,6 +14,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from cvae.eager_optimizers import SGD, Adam
 from cvae.schedules import learning_rate_factor, step_lr_factor
 from cvae.state import below, check_tensors
 
@@ -177,7 +178,7 @@ def _make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimizer of a part; ``set_rates`` sets its learning rate."""
     if settings.algorithm == "adam":
-        return torch.optim.Adam(parameters, fused=True)
+        return Adam(parameters, fused=True)
     # Not fused: fused SGD with momentum fails if some parameters get their first gradient later,
     # as those of a prior network do.
-    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
+    return SGD(parameters, lr=1.0, momentum=settings.momentum)
