@@ -1,7 +1,7 @@
 """Torch's Adam and SGD without the decorators that import ``torch._dynamo``.
 
-Only ``torch.compile`` needs that module. Its import takes 0.7 times as long as torch's own, and every
-run and every trial of a search would wait for it. The numbers are those of torch's classes.
+Only ``torch.compile`` needs that module. Its import takes 0.7 times as long as torch's own, and
+every run and every search would wait for it. The numbers are those of torch's classes.
 """
 
 from __future__ import annotations
