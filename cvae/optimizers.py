@@ -7,7 +7,7 @@ encoder and decoder come from ``OptimizerSettings``; code that adds a part provi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -105,10 +105,12 @@ class Optimizers:
             for group in self._optimizers[name].param_groups:
                 group["lr"] = rate
 
-    def step(self, loss: Tensor, *, number: int) -> None:
-        """Step every optimizer whose parameters the loss depends on.
+    def step(self, losses: Iterable[Tensor], *, number: int) -> None:
+        """Step every optimizer whose parameters the sum of the losses depends on.
 
         Args:
+            losses: each is differentiated before the next one is asked for, so that the memory of
+                one is enough.
             number: number of the training step, for the error message.
 
         Raises:
@@ -116,7 +118,8 @@ class Optimizers:
         """
         for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for loss in losses:
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.gradient_clip > 0.0:
             norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
             if not math.isfinite(float(norm)):

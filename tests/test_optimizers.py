@@ -61,7 +61,7 @@ def make(settings: OptimizerSettings = SGD) -> tuple[Optimizers, nn.Parameter, n
 
 def step(optimizers: Optimizers, loss: Tensor, number: int = 0) -> None:
     optimizers.set_rates(0.0, 0)
-    optimizers.step(loss, number=number)
+    optimizers.step([loss], number=number)
 
 
 # Learning rates
@@ -105,7 +105,7 @@ def test_each_part_goes_down_the_gradient_at_its_own_rate() -> None:
     optimizers, near, far = make()
     assert optimizers.rates(1.0, 0) == pytest.approx({"near": 0.2, "far": 0.05})
     optimizers.set_rates(1.0, 0)
-    optimizers.step(near.square().sum() + 2.0 * far.sum(), number=0)
+    optimizers.step([near.square().sum(), 2.0 * far.sum()], number=0)
     assert near.tolist() == pytest.approx([1.0 - 0.2 * 2.0, 2.0 - 0.2 * 4.0])
     assert far.tolist() == pytest.approx([3.0 - 0.05 * 2.0])
 
