@@ -223,10 +223,13 @@ def _load(storage: str, study: str, trial_id: int, pruner: str) -> optuna.trial.
 
 
 class _NoSampler:
-    """What Optuna 2 asks of a sampler when a Trial is made; nothing is sampled here.
+    """What Optuna asks of a sampler when a Trial is made; nothing is sampled here.
 
     Optuna's own samplers would write to the study, or import SciPy.
     """
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Nothing to prepare."""
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         """No keys."""
