@@ -4,10 +4,6 @@ Whole runs, from the config to the last file, each in a process of its own on on
 moment belongs to one phase: a clock of the process's own processor time (user and system) is read
 where one phase ends and another begins. Processor seconds hardly change with what else the machine
 does, unlike the clock on the wall.
-
-A step of training has one backward pass, through the words and the prior draws alike. Autograd goes
-through what was computed last first: the words' part of it begins when the gradient reaches their
-loss, and a hook there ends the time of prior coverage.
 """
 
 from __future__ import annotations
@@ -80,16 +76,6 @@ class PhaseClock:
             self._settle()
             self._phases.pop()
 
-    def change(self, name: str) -> None:
-        """From here to the end of the innermost phase the time counts for this one."""
-        self._settle()
-        self._phases[-1] = name
-
-    @property
-    def current(self) -> str:
-        """The innermost phase."""
-        return self._phases[-1]
-
     @property
     def outer(self) -> str:
         """The phase around the innermost."""
@@ -135,22 +121,21 @@ def watch(clock: PhaseClock) -> None:
     wrap(PriorPartition, "partition", "draw", "settle", "update")
     wrap(Optimizers, "optimizers", "set_rates", "step")
 
-    reconstruction = Trainer._reconstruction
+    coverage_loss = Trainer._coverage_loss
+    covered: list[Any] = []
 
-    def watched_reconstruction(trainer: Any, *arguments: Any) -> Any:
-        loss = reconstruction(trainer, *arguments)
-        # Of the two in a step the first is that of the words.
-        if clock.current == "words" and trainer.coverage.started(trainer.progress):
-            loss.register_hook(lambda _: clock.change("words"))
-            clock.change("prior coverage")
-        return loss
+    def watched_coverage_loss(trainer: Any, generator: Any) -> Any:
+        with clock.phase("prior coverage"):
+            covered[:] = [coverage_loss(trainer, generator)]
+        return covered[0]
 
-    Trainer._reconstruction = watched_reconstruction  # type: ignore[method-assign]
+    Trainer._coverage_loss = watched_coverage_loss  # type: ignore[method-assign]
 
     backward = torch.Tensor.backward
 
     def watched_backward(loss: Any) -> None:
-        with clock.phase(clock.outer):  # not the optimizers', which ask for it
+        is_coverage = any(loss is one for one in covered)
+        with clock.phase("prior coverage" if is_coverage else clock.outer):  # not the optimizers'
             backward(loss)
 
     torch.Tensor.backward = watched_backward  # type: ignore[method-assign]

@@ -8,7 +8,9 @@ Searches of full-size trials of few epochs, as a user starts them, by one worker
 * memory: the highest proportional set size that was seen of a trial (Linux counts a page that
   several processes share once, in equal parts), and of the whole search.
 * start: from the command to the first step of the first trial, on the wall clock, and what all
-  processes of the search used of the processors by then, which other work hardly changes.
+  processes of the search used of the processors by then, which other work hardly changes, over
+  what importing torch used in the same turn. ``--start`` measures this alone, in searches that are
+  stopped there.
 
 Linux only: it reads /proc.
 """
@@ -19,6 +21,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -31,6 +34,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import measuring
+import startup
 import trial_overhead
 
 EPOCHS: Final = 4  # of a trial
@@ -97,8 +101,8 @@ class Watched:
         self.start_seconds: float | None = None
         self.start_processor_seconds: float | None = None
 
-    def run(self, command: Sequence[str]) -> None:
-        """Run it to its end; it must end well."""
+    def run(self, command: Sequence[str], *, only_start: bool = False) -> None:
+        """Run it to its end, or to the first step of its first trial; it must end well."""
         began = time.perf_counter()
         with subprocess.Popen(
             command,
@@ -111,10 +115,12 @@ class Watched:
                     self.start_seconds = time.perf_counter() - began
                     everyone = [each for some in family(program.pid) for each in some]
                     self.start_processor_seconds = sum(map(processor_seconds, everyone))
+                    if only_start:
+                        program.send_signal(signal.SIGTERM)
                 if self.memory:
                     self.look(program.pid)
                 time.sleep(0.1 if self.start_seconds is None else 0.5)
-        if program.returncode != 0:
+        if program.returncode != (128 + signal.SIGTERM if only_start else 0):
             raise RuntimeError(f"the search ended with code {program.returncode}")
 
     def _has_begun(self) -> bool:
@@ -149,16 +155,47 @@ def watched(workers: int, *, memory: bool, toy: bool) -> tuple[Watched, float]:
     return found, statistics.median(each["train"] + each["evaluate"] for each in ended)
 
 
-def measure(toy: bool) -> dict[str, Any]:
+def started() -> Watched:
+    """A search that was stopped at the first step of its first trial."""
+    with tempfile.TemporaryDirectory() as name:
+        found = Watched(Path(name), memory=False)
+        found.run(
+            trial_overhead.sweep_command(trials=1, workers=1, overrides=[], extra=[]),
+            only_start=True,
+        )
+    return found
+
+
+def measure_start(toy: bool) -> dict[str, Any]:
+    """Starts of searches, and imports of torch, in turns."""
+    searches: list[Watched] = []
+    imports: list[float] = []
+    for _ in range(1 if toy else 5):
+        before = startup.processor_seconds()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        imports.append(startup.processor_seconds() - before)
+        searches.append(started())
+    used = [one.start_processor_seconds or 0.0 for one in searches]
+    return {
+        "start_seconds": measuring.summary([one.start_seconds or 0.0 for one in searches]),
+        "start_processor_seconds": measuring.summary(used),
+        "start_over_import": measuring.ratio(used, imports),
+    }
+
+
+def measure(toy: bool, only_start: bool) -> dict[str, Any]:
+    """Searches by one worker and by two, in turns, and starts."""
+    return measure_start(toy) if only_start else measure_whole(toy) | measure_start(toy)
+
+
+def measure_whole(toy: bool) -> dict[str, Any]:
     """Searches by one worker and by two, in turns."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     heavy: dict[int, Watched] = {}
-    starts = []
     for _ in range(1 if toy else 3):
         for workers, times in seconds.items():
             found, time_of_trial = watched(workers, memory=toy, toy=toy)
             times.append(time_of_trial)
-            starts.append(found)
             heavy[workers] = found
     if not toy:  # for memory alone: to look at it takes time from the trials
         heavy = {workers: watched(workers, memory=True, toy=False)[0] for workers in seconds}
@@ -169,15 +206,18 @@ def measure(toy: bool) -> dict[str, Any]:
         "work_of_two": measuring.ratio([2 * value for value in seconds[1]], seconds[2]),
         "trial_megabytes": {str(workers): one.trial_megabytes for workers, one in heavy.items()},
         "search_megabytes": {str(workers): one.megabytes for workers, one in heavy.items()},
-        "start_seconds": measuring.summary([one.start_seconds or 0.0 for one in starts]),
-        "start_processor_seconds": measuring.summary(
-            [one.start_processor_seconds or 0.0 for one in starts]
-        ),
     }
 
 
 def show(result: dict[str, Any]) -> str:
     """The table that ``docs/performance.md`` takes."""
+    start = [
+        ["to the first step, s", "3.0", measuring.spread(result["start_seconds"])],
+        ["the same, processor seconds", "", measuring.spread(result["start_processor_seconds"])],
+        ["the same / import of torch", "", measuring.spread(result["start_over_import"])],
+    ]
+    if "work_of_two" not in result:
+        return measuring.table(["what", "goal", "measured"], start)
     return measuring.table(
         ["what", "goal", "measured"],
         [
@@ -189,12 +229,7 @@ def show(result: dict[str, Any]) -> str:
                 "",
                 f"{result['search_megabytes']['2']:.0f}",
             ],
-            ["to the first step, s", "3.0", measuring.spread(result["start_seconds"])],
-            [
-                "the same, processor seconds",
-                "",
-                measuring.spread(result["start_processor_seconds"]),
-            ],
+            *start,
         ],
     )
 
@@ -202,7 +237,9 @@ def show(result: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write the JSON file."""
     parser = argparse.ArgumentParser(description="A search's work, memory and start.")
-    return measuring.command("search", measure, show, parser, arguments)
+    parser.add_argument("--start", action="store_true", help="only the start")
+    known, _ = parser.parse_known_args(arguments)
+    return measuring.command("search", measure, show, parser, arguments, only_start=known.start)
 
 
 if __name__ == "__main__":

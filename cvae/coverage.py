@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cvae.batches import TrainingRows, by_length, length_buckets
+from cvae.eager_optimizers import Adam
 from cvae.model import ConditionalVAE, Gaussian
 from cvae.state import check_tensors
 
@@ -108,7 +109,7 @@ class PriorPartition:
         """
         self.update(posterior)
         first, last = self.SETTLE_RATES
-        optimizer = torch.optim.Adam([self.bias], lr=first, betas=(0.9, 0.9), maximize=True)
+        optimizer = Adam([self.bias], lr=first, betas=(0.9, 0.9), maximize=True)
         for step in range(self.SETTLE_STEPS):
             optimizer.param_groups[0]["lr"] = first * (last / first) ** (step / self.SETTLE_STEPS)
             z = torch.randn(self.SETTLE_DRAWS, self.latent_size, generator=generator)

@@ -7,13 +7,14 @@ encoder and decoder come from ``OptimizerSettings``; code that adds a part provi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
+from cvae.eager_optimizers import SGD, Adam
 from cvae.schedules import learning_rate_factor, step_lr_factor
 from cvae.state import below, check_tensors
 
@@ -104,10 +105,12 @@ class Optimizers:
             for group in self._optimizers[name].param_groups:
                 group["lr"] = rate
 
-    def step(self, loss: Tensor, *, number: int) -> None:
-        """Step every optimizer whose parameters the loss depends on.
+    def step(self, losses: Iterable[Tensor], *, number: int) -> None:
+        """Step every optimizer whose parameters the sum of the losses depends on.
 
         Args:
+            losses: each is differentiated before the next one is asked for, so that the memory of
+                one is enough.
             number: number of the training step, for the error message.
 
         Raises:
@@ -115,7 +118,8 @@ class Optimizers:
         """
         for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for loss in losses:
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.gradient_clip > 0.0:
             norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
             if not math.isfinite(float(norm)):
@@ -177,7 +181,7 @@ def _make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimizer of a part; ``set_rates`` sets its learning rate."""
     if settings.algorithm == "adam":
-        return torch.optim.Adam(parameters, fused=True)
+        return Adam(parameters, fused=True)
     # Not fused: fused SGD with momentum fails if some parameters get their first gradient later,
     # as those of a prior network do.
-    return torch.optim.SGD(parameters, lr=1.0, momentum=settings.momentum)
+    return SGD(parameters, lr=1.0, momentum=settings.momentum)

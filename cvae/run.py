@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -160,8 +161,12 @@ def _check_run(overrides: Sequence[str]) -> None:
     ours = [str(key) for key in composed if key != "hydra"]
     settings = _resolved(OmegaConf.masked_copy(composed, ours))
     config_rules.check(settings)
+    # What is imported stays; the collector need not walk through it, neither meanwhile nor later.
+    gc.disable()
     from cvae import experiment
 
+    gc.freeze()
+    gc.enable()
     experiment.check_input(settings)
     directory = Path(composed.hydra.run.dir)
     if directory.is_dir():  # usually that of an interrupted run

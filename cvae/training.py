@@ -11,7 +11,7 @@ in ``_train_model``. A one-level model, such as the report's, needs nothing else
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -177,7 +177,7 @@ class Trainer:
             upper.prepare(progress, self.epoch, generator)
             reconstruction, _ = self._train_model(batch, generator, upper.word_penalty)
             for loss in upper.losses(batch.rows, progress, generator, self._kl_penalty):
-                self._minimise(loss, upper.kl_nats)
+                self._minimise([loss], upper.kl_nats)
             kl = upper.kl_nats
         self.step += 1
         return reconstruction, kl
@@ -204,19 +204,28 @@ class Trainer:
         loss = penalty(units)
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
         loss = loss + reconstruction
-        if self.coverage.started(self.progress):
-            # Decode prior draws, too, to the words of the rows that own them.
-            z, tense, symbols = self.coverage.deal(generator)
-            code = self.model.code_of_latent(z)
-            covered = self._reconstruction(code, tense, symbols, generator)
-            loss = loss + self.settings.coverage_weight * covered
-
         kl = float(units.detach().sum(dim=1).mean())
-        self._minimise(loss, kl)
+        self._minimise(self._and_coverage(loss, generator), kl)
         return float(reconstruction.detach()), kl
 
-    def _minimise(self, loss: Tensor, kl: float) -> None:
-        """Take a step on ``loss``, unless the loss or the KL (in nats per word) has exploded."""
+    def _and_coverage(self, loss: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+        """The loss of the words; once prior coverage has begun, also that of prior draws."""
+        yield loss
+        if self.coverage.started(self.progress):
+            yield self._coverage_loss(generator)
+
+    def _coverage_loss(self, generator: torch.Generator) -> Tensor:
+        """Decode prior draws to the words of the rows that own them."""
+        z, tense, symbols = self.coverage.deal(generator)
+        code = self.model.code_of_latent(z)
+        covered = self._reconstruction(code, tense, symbols, generator)
+        return self.settings.coverage_weight * covered
+
+    def _minimise(self, losses: Iterable[Tensor], kl: float) -> None:
+        """Take a step on the sum of losses, unless one or the KL (nats per word) has exploded."""
+        self.optimizers.step((self._checked(loss, kl) for loss in losses), number=self.step)
+
+    def _checked(self, loss: Tensor, kl: float) -> Tensor:
         if not math.isfinite(float(loss.detach())):
             raise Diverged(f"the loss became {float(loss.detach())} at step {self.step}")
         if not kl <= KL_LIMIT_NATS:
@@ -224,7 +233,7 @@ class Trainer:
                 f"the KL exploded to {kl:.3g} nats per word at step {self.step} "
                 f"(limit {KL_LIMIT_NATS:.0e})"
             )
-        self.optimizers.step(loss, number=self.step)
+        return loss
 
     def _reconstruction(
         self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator

@@ -220,11 +220,28 @@ def _load(storage: str, study: str, trial_id: int, pruner: str) -> optuna.trial.
     loaded = optuna.load_study(
         study_name=study,
         storage=backend,
-        # Optuna 2 samples when a Trial is made; other samplers would write to the study.
-        sampler=optuna.samplers.RandomSampler(),
+        sampler=_NoSampler(),  # type: ignore[arg-type]
         pruner=_pruner(pruner),
     )
     return optuna.trial.Trial(loaded, trial_id)
+
+
+class _NoSampler:
+    """What Optuna asks of a sampler when a Trial is made; nothing is sampled here.
+
+    Optuna's own samplers would write to the study, or import SciPy.
+    """
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Nothing to prepare."""
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        """No keys."""
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        """No values."""
+        return {}
 
 
 def _values_of(trial: optuna.trial.Trial, key: str) -> dict[int, float | None]:

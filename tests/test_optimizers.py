@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def make(settings: OptimizerSettings = SGD) -> tuple[Optimizers, nn.Parameter, n
 
 def step(optimizers: Optimizers, loss: Tensor, number: int = 0) -> None:
     optimizers.set_rates(0.0, 0)
-    optimizers.step(loss, number=number)
+    optimizers.step([loss], number=number)
 
 
 # Learning rates
@@ -105,9 +106,24 @@ def test_each_part_goes_down_the_gradient_at_its_own_rate() -> None:
     optimizers, near, far = make()
     assert optimizers.rates(1.0, 0) == pytest.approx({"near": 0.2, "far": 0.05})
     optimizers.set_rates(1.0, 0)
-    optimizers.step(near.square().sum() + 2.0 * far.sum(), number=0)
+    optimizers.step([near.square().sum(), 2.0 * far.sum()], number=0)
     assert near.tolist() == pytest.approx([1.0 - 0.2 * 2.0, 2.0 - 0.2 * 4.0])
     assert far.tolist() == pytest.approx([3.0 - 0.05 * 2.0])
+
+
+def test_a_loss_is_differentiated_before_the_next_is_made() -> None:
+    optimizers, near, far = make()
+    optimizers.set_rates(0.0, 0)
+
+    def losses() -> Iterator[Tensor]:
+        yield near.square().sum()
+        assert near.grad is not None and near.grad.tolist() == [2.0, 4.0]
+        assert far.grad is None
+        yield near.sum() + far.sum()
+
+    optimizers.step(losses(), number=0)
+    assert near.grad is not None and near.grad.tolist() == [3.0, 5.0]
+    assert near.tolist() == pytest.approx([1.0 - 0.2 * 3.0, 2.0 - 0.2 * 5.0])
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

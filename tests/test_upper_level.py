@@ -31,7 +31,7 @@ def learn(
     """Take the upper level's additional steps; return the KL of the latent."""
     trainer.optimizers.set_rates(progress, 0)
     for loss in upper.losses(torch.arange(6), progress, generator, lambda units: units.mean()):
-        trainer.optimizers.step(loss, number=0)
+        trainer.optimizers.step([loss], number=0)
     return upper.kl_nats
 
 

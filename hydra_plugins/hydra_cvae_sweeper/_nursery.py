@@ -186,12 +186,13 @@ def _serve(connection: Connection, run: RunJob, preload: Sequence[str], threads:
         if threads:
             os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         os.environ.setdefault(*_CUDA_CHECK)
+        # What is imported stays: the collector need not walk through it, neither meanwhile nor in a
+        # job, where it takes longer than reading the data and copies the memory that is shared.
+        gc.disable()
         for text in _preload(preload):
             connection.send(("warning", text))
-        # What is imported stays: a job's collector need not walk through it again, which takes
-        # longer than reading its data, and copies the memory that the processes share.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         connection.send(("ready",))
         _Server(connection, run).loop()
     except BrokenPipeError:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from . import _config
+from ._deferred import OF_OPTUNA, deferred
 from ._errors import SweepError
 from ._files import visible
 
@@ -39,7 +40,8 @@ class CvaeOptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra with everything a sweep needs."""
-        from ._sweep import StudySweeper
+        with deferred(OF_OPTUNA):
+            from ._sweep import StudySweeper
 
         with _errors_as_one_line():
             self.sweeper = StudySweeper(self.settings)

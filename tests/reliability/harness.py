@@ -40,7 +40,7 @@ QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS":
 # Preloaded into the process that forks runs, so that runs start faster.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["cvae.experiment", "hydra.main", "harness", "torch._dynamo", "matplotlib.backends.backend_agg"]
+    ["cvae.experiment", "hydra.main", "harness", "matplotlib.backends.backend_agg"]
 )
 
 
