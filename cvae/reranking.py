@@ -138,9 +138,13 @@ def rerank(
                 part.tolist(), beams.tolist(), forward.tolist(), back.tolist(), strict=True
             ):
                 beam = map(Candidate, map(decode, symbols), scores, sources)
-                candidates[row] = sorted(beam, key=lambda item: -item.score)
-    words = map(decode, greedy[:, 0].tolist())
-    found = zip(candidates, words, asked.reading.tolist(), strict=True)
+                ranked = sorted(beam, key=lambda item: -item.score)
+                # Two beams can be one word: a start symbol before the first letter is skipped.
+                words = [item.word for item in ranked]
+                candidates[row] = [
+                    item for place, item in enumerate(ranked) if words.index(item.word) == place
+                ]
+    found = zip(candidates, map(decode, greedy[:, 0].tolist()), asked.reading.tolist(), strict=True)
     return [Answer(tuple(items), word, reading) for items, word, reading in found]
 
 
