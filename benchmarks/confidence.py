@@ -18,7 +18,7 @@ import torch
 from cvae import confidence, evaluation, metrics, trained_run
 from cvae.alphabet import TENSES
 from cvae.confidence import Calibration, Converted
-from cvae.data import Dataset
+from cvae.data import pairs_of
 from cvae.inflection import REGULAR_CLASSES, inflection_class
 from cvae.reranking import rerank
 from cvae.source_tense import infer_tenses
@@ -41,7 +41,7 @@ def widths(run: TrainedRun) -> str:
     """Exact match and processor time of greedy decoding and of each width."""
     rows = []
     for split in ("dev", "test"):
-        pairs = confidence.pairs_of(getattr(run.dataset, split), include_same=False)
+        pairs = pairs_of(getattr(run.dataset, split), include_same=False)
         wanted = [(pair.source, pair.source_tense, pair.target_tense) for pair in pairs]
         for width in WIDTHS:
             began = time.process_time()
@@ -120,7 +120,7 @@ def source_tenses(run: TrainedRun) -> str:
 
 
 def draw(parts: dict[str, tuple[Converted, list[float]]], path: Path) -> None:
-    """The reliability diagram: bins of equal mass, so that each point says as much."""
+    """The reliability diagram: 15 bins of equal width, with the 95 % interval of each share."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -129,7 +129,7 @@ def draw(parts: dict[str, tuple[Converted, list[float]]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(4.2, 4.0), layout="constrained")
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for (split, (found, shares)), marker in zip(parts.items(), "os", strict=False):
-        bins = metrics.reliability(shares, confidence.correct(found), equal_mass=True)
+        bins = metrics.reliability(shares, confidence.correct(found))
         for part in bins:
             low, high = metrics.wilson_interval(round(part.accuracy * part.count), part.count)
             axes.plot([part.probability] * 2, [low, high], color="0.8", linewidth=1, zorder=1)
@@ -140,14 +140,15 @@ def draw(parts: dict[str, tuple[Converted, list[float]]], path: Path) -> None:
             markersize=5,
             label=f"{split}, n = {len(shares):,}",
         )
-    axes.set(xlabel="probability", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="probability",
+        ylabel="share of right answers",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
     axes.legend(frameon=False, loc="upper left")
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
-
-
-def converted(dataset: Dataset, run: TrainedRun, split: str) -> Converted:
-    return confidence.converted(run.model, getattr(dataset, split))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -157,8 +158,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/reliability.png"))
     options = parser.parse_args(arguments)
     run = trained_run.load(options.run_dir)
-    dev = converted(run.dataset, run, "dev")
-    test = converted(run.dataset, run, "test")
+    dev = confidence.converted(run.model, run.dataset.dev)
+    test = confidence.converted(run.model, run.dataset.test)
     calibration = confidence.fit(dev)
     parts = {
         "dev": (dev, confidence.cross_validated(dev)),
