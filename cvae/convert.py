@@ -3,13 +3,13 @@
 python -m cvae.convert outputs/my_run abandon --to past
 python -m cvae.convert multirun/default abandon --to past
 python -m cvae.convert outputs/my_run sent began --from past --to progressive
+python -m cvae.convert outputs/my_run panic --to past --scores
 cut -f1 verbs.tsv | python -m cvae.convert outputs/my_run --to third > third.txt
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
@@ -27,7 +27,9 @@ from cvae.terminal import (
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help and a misspelt word need not wait for it.
+    from cvae.confidence import Calibration
     from cvae.model import ConditionalVAE
+    from cvae.reranking import Answer
 
 ALIASES: Final = {
     **{name: tense for tense, name in enumerate(TENSES)},
@@ -38,17 +40,11 @@ ALIASES: Final = {
 }
 """Every accepted name of a tense."""
 
-ENDING_NATS: Final = 2.0
-"""What an ending is worth when the tense of a word is inferred; the model, if surer, overrules."""
+DEFAULT_CANDIDATES: Final = 8  # reranking.WIDTH, which is not imported: it needs torch
+MOST_CANDIDATES: Final = 20
 
-_ENDINGS: Final = (
-    None,
-    re.compile(r"[aeiouy].*(?<![su])s$"),
-    re.compile(r"[aeiouy].*ing$"),
-    re.compile(r"[aeiouy].*(?<!e)ed$"),
-)
-"""What speaks for a tense: its ending behind a vowel, so that bring and shed have none. Nor do
-miss and bus; need has none and, at the price of agreed, is left to the model."""
+NEAR: Final = 0.05
+"""A second answer of this probability is near enough to be shown."""
 
 _BATCH: Final = 256
 
@@ -63,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     target = parse_tense("--to", options.to)
     source = None if options.source is None else parse_tense("--from", options.source)
+    if not 1 <= options.candidates <= MOST_CANDIDATES:
+        raise InputError(f"--candidates is {options.candidates}; allowed: 1 to {MOST_CANDIDATES}")
     if not options.words and not options.run_dir.exists():
         raise InputError(f"{options.run_dir}: no such run directory; it stands before the words")
     given, notes = (options.words, []) if options.words else _read_words(sys.stdin)
@@ -71,17 +69,23 @@ def _run(options: argparse.Namespace) -> None:
         notes.append("capitals are read in lower case")
     run = run_of("cvae.convert", options.run_dir)
 
+    from cvae import confidence
     from cvae.run_directory import RunDirectory, RunDirectoryError
 
     try:
         model = RunDirectory(run).load_model()
+        calibration = confidence.read(run) if options.scores else None
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     if notes:
         print(f"cvae.convert: {'; '.join(notes)}", file=sys.stderr)
-    for word, tense, prediction in conversions(model, words, source, target):
-        row = (word, TENSES[tense], TENSES[target], prediction)
-        print("\t".join(row) if options.verbose else prediction)
+    for word, tense, answer in conversions(model, words, source, target, options.candidates):
+        row = [answer.word]
+        if options.verbose:
+            row = [word, TENSES[tense], TENSES[target], *row]
+        if calibration is not None:
+            row += scores(answer, calibration)
+        print("\t".join(row))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,6 +120,21 @@ def _parser() -> argparse.ArgumentParser:
         "--verbose",
         action="store_true",
         help="print word, its tense, the tense wanted and the prediction, separated by tabs",
+    )
+    parser.add_argument(
+        "--scores",
+        action="store_true",
+        help="print behind each prediction the probability that it is right, then the second best "
+        f"answer and its probability, both empty if that is below {NEAR}; needs what "
+        "python -m cvae.calibrate writes",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=DEFAULT_CANDIDATES,
+        metavar="N",
+        help="how many the model chooses from, by whether they lead back to the word; 1 takes the "
+        f"likeliest letter at each step (default: {DEFAULT_CANDIDATES})",
     )
     return parser
 
@@ -177,63 +196,42 @@ def _read_words(stream: TextIO | None) -> tuple[list[str], list[str]]:
 
 
 def conversions(
-    model: ConditionalVAE, words: Sequence[str], source_tense: int | None, target_tense: int
-) -> Iterator[tuple[str, int, str]]:
-    """Yield (word, its tense, prediction) for every word, in order.
+    model: ConditionalVAE,
+    words: Sequence[str],
+    source_tense: int | None,
+    target_tense: int,
+    candidates: int = DEFAULT_CANDIDATES,
+) -> Iterator[tuple[str, int, Answer]]:
+    """Yield (word, its tense, answer) for every word, in order.
 
     Args:
         model: in evaluation mode.
         words: letters a..z.
         source_tense: of all words; None infers that of each.
         target_tense: of all predictions.
+        candidates: the width of ``reranking.rerank``.
     """
     import torch
 
-    from cvae import evaluation
+    from cvae import reranking
+    from cvae.source_tense import infer_tenses
 
     for start in range(0, len(words), _BATCH):
         batch = words[start : start + _BATCH]
         known = [source_tense] * len(batch) if source_tense is not None else None
         tenses = known or infer_tenses(model, batch)
         wanted = [(word, tense, target_tense) for word, tense in zip(batch, tenses, strict=True)]
-        predicted = evaluation.convert(model, wanted, torch.device("cpu"))
-        yield from zip(batch, tenses, predicted, strict=True)
+        answers = reranking.rerank(model, wanted, torch.device("cpu"), width=candidates)
+        yield from zip(batch, tenses, answers, strict=True)
 
 
-def infer_tenses(model: ConditionalVAE, words: Sequence[str]) -> list[int]:
-    """Return the most likely tense (0..3) of each word.
-
-    The word is read under each tense and spelled again under the same one. The tense with the
-    least -log p(word | code, tense) is taken, the lower one if two are equal; a tense that the
-    word's ending speaks against pays ``ENDING_NATS`` more. A default model alone is right for
-    96 % of the forms of verbs that it has not seen, and the endings make that 97 %. The rest are
-    irregular pasts: nothing in an unknown *drank* says that it is no present.
-    """
-    import torch
-
-    from cvae.batches import words_to_tensor
-
-    packed = words_to_tensor(words)
-    losses = []
-    with torch.no_grad():
-        for tense in range(len(TENSES)):
-            tenses = torch.full((len(words),), tense)
-            code = model.encode(packed.symbols, packed.lengths, tenses).mean
-            losses.append(model.reconstruction(code, tenses, packed.symbols))
-    against = torch.tensor([_against(word) for word in words])  # (words, 4)
-    total = torch.stack(losses, dim=1) + ENDING_NATS * against
-    return [int(tense) for tense in total.argmin(dim=1)]
-
-
-def _against(word: str) -> list[bool]:
-    """For each tense, whether the ending of ``word`` speaks against it.
-
-    A word without an ending may be a present or an irregular past.
-    """
-    fits = [ending is not None and ending.search(word) is not None for ending in _ENDINGS]
-    if not any(fits):
-        fits = [True, False, False, True]
-    return [not fit for fit in fits]
+def scores(answer: Answer, calibration: Calibration) -> list[str]:
+    """The cells behind a prediction: its probability, the second answer and its probability."""
+    shares = calibration.probabilities(answer)
+    cells = [f"{shares[0]:.3f}", "", ""]
+    if len(shares) > 1 and shares[1] >= NEAR:
+        cells[1:] = [answer.candidates[1].word, f"{shares[1]:.3f}"]
+    return cells
 
 
 if __name__ == "__main__":

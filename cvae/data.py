@@ -163,6 +163,16 @@ class Dataset:
         content = json.dumps([verbs, pairs])
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
+    @cached_property
+    def tenses_of_words(self) -> dict[str, frozenset[int]]:
+        """The tenses in which each spelling is a form of a known verb: *put* is a past, too."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for paradigm in self.known:
+            for tense, variants in enumerate(paradigm.forms):
+                for word in variants:
+                    found[word].add(tense)
+        return {word: frozenset(tenses) for word, tenses in found.items()}
+
     def is_known(self, words: Sequence[str]) -> bool:
         """Whether ``words`` are the four forms of a known verb, each in any accepted spelling."""
         if len(words) != len(TENSES):

@@ -22,6 +22,8 @@ from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_ten
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
 from cvae.losses import kl_per_unit
 from cvae.model import ConditionalVAE, Gaussian
+from cvae.reranking import encode_words, log_probabilities, rerank
+from cvae.source_tense import infer_tenses
 
 Forms = tuple[str, str, str, str]
 Cell = float | int | str | None
@@ -36,7 +38,6 @@ SEEN_VERBS: Final = 100
 """Training verbs whose conversions say how well a model fits: 1,200 pairs."""
 
 _CHUNK: Final = 4096  # words decoded at once; bounds memory
-_SIDE_BY_SIDE: Final = 256  # words of like length encoded or scored at once; fits the cache
 _SCORED: Final = 512  # samples of words scored at once; their gates are most of a trial's memory
 
 
@@ -70,22 +71,6 @@ def dev_split(dataset: Dataset) -> Split:
 def prior_bank(latent_size: int, draws: int, seed: int) -> Tensor:
     """A fixed bank of prior draws; (draws, latent), the same on every machine."""
     return torch.randn(draws, latent_size, generator=torch.Generator().manual_seed(seed))
-
-
-@torch.no_grad()
-def encode_words(model: ConditionalVAE, words: Words, tenses: Tensor) -> Gaussian:
-    """``model.encode`` of any number of words, in batches of like length to save padding."""
-    parts = by_length(words.lengths, _SIDE_BY_SIDE)
-    found = [
-        model.encode(cut.symbols, cut.lengths, tenses[part])
-        for part in parts
-        for cut in (shortened(words, part),)
-    ]
-    place = torch.cat(parts).argsort()
-    return Gaussian(
-        torch.cat([codes.mean for codes in found])[place],
-        torch.cat([codes.logvar for codes in found])[place],
-    )
 
 
 @torch.no_grad()
@@ -173,9 +158,13 @@ class Observations:
     def test(self) -> list[tuple[Pair, str]]:
         return self._converted(pairs_of(self.dataset.test, include_same=False))
 
+    def reranked(self, pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
+        """The conversions of ``pairs`` by ``reranking.rerank``."""
+        answers = rerank(self.model, _wanted(pairs), self.device)
+        return [(pair, answer.word) for pair, answer in zip(pairs, answers, strict=True)]
+
     def _converted(self, pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
-        wanted = [(pair.source, pair.source_tense, pair.target_tense) for pair in pairs]
-        return list(zip(pairs, convert(self.model, wanted, self.device), strict=True))
+        return list(zip(pairs, convert(self.model, _wanted(pairs), self.device), strict=True))
 
     # Prior draws
 
@@ -228,13 +217,7 @@ class Observations:
     def reconstruction(self) -> Tensor:
         """-log p(x|code, c) at the mean of the word's own code, all inputs true; (words,)."""
         words, tenses = self._training_words
-        losses = torch.empty(len(tenses), device=self.device)
-        with torch.no_grad():
-            for part in by_length(words.lengths, _SIDE_BY_SIDE):
-                symbols = shortened(words, part).symbols
-                code = self._codes.mean[part]
-                losses[part] = self.model.reconstruction(code, tenses[part], symbols)
-        return losses
+        return -log_probabilities(self.model, self._codes.mean, tenses, words)
 
     @cached_property
     def _codes(self) -> Gaussian:
@@ -252,6 +235,10 @@ class Observations:
         tenses = torch.arange(len(TENSES)).repeat(len(rows))
         words = Words(rows.symbols.flatten(0, 1), rows.lengths.flatten())
         return words.to(self.device), tenses.to(self.device)
+
+
+def _wanted(pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
+    return [(pair.source, pair.source_tense, pair.target_tense) for pair in pairs]
 
 
 def _chunks(latents: Gaussian) -> list[Gaussian]:
@@ -293,6 +280,34 @@ def train_conversions(seen: Observations) -> Numbers:
 def test_conversions(seen: Observations) -> Numbers:
     """The same for the test verbs. For the record only: nothing is chosen by it."""
     return _conversions("test", seen.test)
+
+
+def reranked_conversions(seen: Observations) -> Numbers:
+    """Exact match of the dev and test verbs by ``reranking``. For the record, like the test."""
+    table: dict[str, float | None] = {}
+    for split, greedy in (("dev", seen.dev), ("test", seen.test)):
+        found = seen.reranked([pair for pair, _ in greedy])
+        for kind, part in _by_kind(found).items():
+            table[f"{split}_exact_match{kind}_reranked"] = _exact_match(part)
+    return table
+
+
+def source_tense(seen: Observations) -> Numbers:
+    """Share of the words of dev verbs whose tense is inferred right, irregular pasts apart.
+
+    A tense is right if the word is a form of any known verb in it: *put* is a present and a past.
+    """
+    verbs = [(verb, tense) for verb in seen.dataset.dev for tense in range(len(TENSES))]
+    words = [verb.preferred[tense] for verb, tense in verbs]
+    inferred = infer_tenses(seen.model, words, seen.device) if words else []
+    right: dict[bool, list[bool]] = {False: [], True: []}
+    for (verb, tense), word, found in zip(verbs, words, inferred, strict=True):
+        is_right = found in seen.dataset.tenses_of_words.get(word, frozenset({tense}))
+        right[tense == TENSES.index("past") and not verb.regular].append(is_right)
+    return {
+        f"dev_source_tense{name}": sum(part) / len(part) if part else None
+        for name, part in (("", right[False]), ("_irregular_past", right[True]))
+    }
 
 
 BASELINES: Final[Mapping[str, Callable[[Pair], str]]] = {
@@ -376,6 +391,7 @@ DURING_TRAINING: Final[tuple[Metric, ...]] = (
 METRICS: Final[tuple[Metric, ...]] = (
     *DURING_TRAINING,
     train_conversions,
+    source_tense,
     report_generation,
     latent_use,
     likelihood,
@@ -448,12 +464,21 @@ def _conversions(split: str, converted: Sequence[tuple[Pair, str]]) -> dict[str,
 
 def _exact_matches(split: str, converted: Sequence[tuple[Pair, str]]) -> dict[str, float | None]:
     """Exact match of all pairs, and of regular and irregular verbs apart with their counts."""
-    table: dict[str, float | None] = {f"{split}_exact_match": _exact_match(converted)}
-    for word, wanted in (("regular", True), ("irregular", False)):
-        part = [item for item in converted if item[0].regular == wanted]
-        table[f"{split}_exact_match_{word}"] = _exact_match(part)
-        table[f"{split}_pairs_{word}"] = len(part)
+    table: dict[str, float | None] = {}
+    for kind, part in _by_kind(converted).items():
+        table[f"{split}_exact_match{kind}"] = _exact_match(part)
+        if kind:
+            table[f"{split}_pairs{kind}"] = len(part)
     return table
+
+
+def _by_kind(converted: Sequence[tuple[Pair, str]]) -> dict[str, list[tuple[Pair, str]]]:
+    """All conversions, and those of regular and irregular verbs, by a metric's suffix."""
+    return {
+        "": list(converted),
+        "_regular": [item for item in converted if item[0].regular],
+        "_irregular": [item for item in converted if not item[0].regular],
+    }
 
 
 def _bleu4(converted: Sequence[tuple[Pair, str]]) -> float | None:

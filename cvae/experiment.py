@@ -370,7 +370,7 @@ class _Run:
         seen = self._observations()
         wanted, splits = [*evaluation.METRICS], ["report", "dev"]
         if self.config["evaluation"]["test"] and self.dataset.test:
-            wanted.append(evaluation.test_conversions)
+            wanted += [evaluation.test_conversions, evaluation.reranked_conversions]
             splits.append("test")
         table = evaluation.measure(seen, wanted)
         progress.evaluate_seconds += time.monotonic() - began

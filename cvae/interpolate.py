@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cvae.alphabet import TENSES
-from cvae.convert import check_words, infer_tenses
+from cvae.convert import check_words
 from cvae.terminal import (
     ArgumentParser,
     InputError,
@@ -140,6 +140,7 @@ class Verb:
 def find_verb(run: TrainedRun, encoded: RowLatents, word: str) -> Verb:
     """Encode a verb: a training row from its four forms, another one from the word alone."""
     from cvae import latent_space
+    from cvae.source_tense import infer_tenses
 
     train = run.dataset.train
     row = latent_space.row_of(train, word)

@@ -332,6 +332,81 @@ def novel_real_share(
     return sum(map(is_known, novel)) / len(novel)
 
 
+# Confidence: a probability against whether the answer was right
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Answers of about the same probability.
+
+    Attributes:
+        probability: their mean.
+        accuracy: the share of them that is right.
+        count: their number, at least 1.
+    """
+
+    probability: float
+    accuracy: float
+    count: int
+
+
+def reliability(
+    probabilities: Sequence[float],
+    correct: Sequence[bool],
+    *,
+    bins: int = 15,
+    equal_mass: bool = False,
+) -> list[ReliabilityBin]:
+    """Answers in bins by their probability, the lowest first; empty bins are left out.
+
+    Args:
+        probabilities: in [0, 1].
+        correct: whether each answer is right.
+        bins: how many.
+        equal_mass: bins of equal numbers of answers, instead of equal widths of probability.
+
+    Raises:
+        MetricError: if there is no answer, or the two do not belong together.
+    """
+    if not probabilities or len(probabilities) != len(correct):
+        raise MetricError(f"{len(probabilities)} probabilities of {len(correct)} answers")
+    if not all(0.0 <= value <= 1.0 for value in probabilities):
+        raise MetricError("a probability outside [0, 1]")
+    pairs = sorted(zip(probabilities, correct, strict=True))
+    groups: dict[int, list[tuple[float, bool]]] = {}
+    for rank, pair in enumerate(pairs):
+        place = rank * bins // len(pairs) if equal_mass else min(int(pair[0] * bins), bins - 1)
+        groups.setdefault(place, []).append(pair)
+    return [
+        ReliabilityBin(
+            probability=math.fsum(value for value, _ in group) / len(group),
+            accuracy=sum(right for _, right in group) / len(group),
+            count=len(group),
+        )
+        for group in groups.values()
+    ]
+
+
+def calibration_error(
+    probabilities: Sequence[float],
+    correct: Sequence[bool],
+    *,
+    bins: int = 15,
+    equal_mass: bool = False,
+) -> float:
+    """Expected calibration error: how far probability and accuracy are apart, over the bins.
+
+    The mean of |accuracy - probability| over ``reliability``'s bins, each by its number of answers.
+    Range [0, 1], smaller is better; 0 also for one that always says the overall accuracy. Few
+    answers in a bin make it larger: it is not 0 even for true probabilities.
+
+    Source: Guo et al. 2017, with bins of equal width; of equal mass: Nixon et al. 2019.
+    """
+    found = reliability(probabilities, correct, bins=bins, equal_mass=equal_mass)
+    total = math.fsum(part.count * abs(part.accuracy - part.probability) for part in found)
+    return total / len(probabilities)
+
+
 # The latent: what the encoder says about a word
 
 _LOG_TWO_PI: Final = math.log(2.0 * math.pi)

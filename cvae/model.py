@@ -154,6 +154,18 @@ class ReportDecoder(nn.Module):
             return recurrence.greedy_with_own_outputs(gates, state, self.out, max_length, self.lstm)
         return recurrence.greedy(gates, state, self.out, max_length)
 
+    def beam(
+        self, code: Tensor, tense: Tensor, max_length: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the likeliest words that a beam finds; see ``recurrence.beam``."""
+        state = self._initial_state(code, tense)
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, None)
+        if self.feedback == "output":
+            return recurrence.beam_with_own_outputs(
+                gates, state, self.out, max_length, width, self.lstm
+            )
+        return recurrence.beam(gates, state, self.out, max_length, width)
+
     def _initial_state(self, code: Tensor, tense: Tensor) -> recurrence.State:
         condition = self.tense_embedding(tense)
         hidden = self.latent_to_hidden(torch.cat([code, condition], dim=1))
@@ -228,6 +240,14 @@ class Decoder(nn.Module):
         condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
         gates = recurrence.known_gates(self.lstm, self.symbol_embedding, condition)
         return recurrence.greedy(gates, self._initial_state(condition), self.out, max_length)
+
+    def beam(
+        self, code: Tensor, tense: Tensor, max_length: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the likeliest words that a beam finds; see ``recurrence.beam``."""
+        condition = torch.cat([code, self.tense_embedding(tense)], dim=1)
+        gates = recurrence.known_gates(self.lstm, self.symbol_embedding, condition)
+        return recurrence.beam(gates, self._initial_state(condition), self.out, max_length, width)
 
     def _initial_state(self, condition: Tensor) -> recurrence.State:
         hidden, cell = torch.tanh(self.initial(condition)).chunk(2, dim=1)
@@ -413,6 +433,17 @@ class ConditionalVAE(nn.Module):
     def greedy(self, code: Tensor, tense: Tensor, max_length: int = MAX_WORD_LENGTH + 1) -> Tensor:
         """Decode greedily; (batch, at most max_length) symbols, EOS from a word's end on."""
         return self.decoder.greedy(code, tense, max_length)
+
+    @torch.no_grad()
+    def beam(
+        self, code: Tensor, tense: Tensor, width: int, max_length: int = MAX_WORD_LENGTH + 1
+    ) -> tuple[Tensor, Tensor]:
+        """Beam search: words (batch, width, at most max_length) and their log p, likeliest first.
+
+        Words have EOS from their end on; log-probabilities (batch, width) are in nats. The
+        likeliest of a wider beam may be likelier than the greedy word.
+        """
+        return self.decoder.beam(code, tense, max_length, width)
 
 
 def build_model(name: str, **sizes: Any) -> ConditionalVAE:

@@ -125,13 +125,73 @@ def greedy_with_own_outputs(
     gates: Gates, state: State, out: nn.Linear, max_length: int, lstm: nn.LSTM
 ) -> Tensor:
     """``greedy``, fed the last output instead of a symbol from the second step on."""
-    # The input equals the hidden state then, so the two products are one.
-    later = Gates(
+    return _greedy(gates, _of_own_outputs(gates, lstm), state, out, max_length)
+
+
+@torch.no_grad()
+def beam(
+    gates: Gates, state: State, out: nn.Linear, max_length: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Beam search: the likeliest words found, and their log-probabilities, likeliest first.
+
+    Returns:
+        Symbols (batch, width, at most max_length), EOS from a word's end on, and the natural
+        logarithms of the words' probabilities (batch, width).
+    """
+    return _beam(gates, gates, state, out, max_length, width)
+
+
+@torch.no_grad()
+def beam_with_own_outputs(
+    gates: Gates, state: State, out: nn.Linear, max_length: int, width: int, lstm: nn.LSTM
+) -> tuple[Tensor, Tensor]:
+    """``beam``, fed the last output instead of a symbol from the second step on."""
+    return _beam(gates, _of_own_outputs(gates, lstm), state, out, max_length, width)
+
+
+def _of_own_outputs(gates: Gates, lstm: nn.LSTM) -> Gates:
+    """The gates of a step that is fed the last output: it equals the hidden state then."""
+    return Gates(
         table=gates.table[-1:].expand_as(gates.table),
         constant=None,
-        recurrent=gates.recurrent + lstm.all_weights[0][0],
+        recurrent=gates.recurrent + lstm.all_weights[0][0],  # the two products are one
     )
-    return _greedy(gates, later, state, out, max_length)
+
+
+def _beam(
+    first: Gates, later: Gates, state: State, out: nn.Linear, max_length: int, width: int
+) -> tuple[Tensor, Tensor]:
+    count, device = len(state[0]), state[0].device
+    # One row for each word of each beam; (batch * width, ...).
+    hidden, cell = (part.repeat_interleave(width, dim=0) for part in state)
+    constants = [
+        None if g.constant is None else g.constant.repeat_interleave(width, dim=0)
+        for g in (first, later)
+    ]
+    fed = torch.full((count * width,), SOS, device=device)
+    scores = torch.full((count, width), -torch.inf, device=device)
+    scores[:, 0] = 0.0  # all words of a beam are equal at first, and one of them goes on
+    words = torch.empty(count, width, 0, dtype=torch.long, device=device)
+    ended = torch.zeros(count, width, dtype=torch.bool, device=device)
+    first_row = torch.arange(0, count * width, width, device=device).unsqueeze(1)
+    for step in range(max_length):
+        hidden, cell = _step(
+            first if step == 0 else later, constants[min(step, 1)], hidden, cell, fed
+        )
+        steps = torch.log_softmax(out(hidden), dim=1).view(count, width, -1)
+        # A word that has ended goes on with EOS at no cost.
+        steps = steps.masked_fill(ended.unsqueeze(2), -torch.inf)
+        steps[:, :, EOS].masked_fill_(ended, 0.0)
+        scores, places = (scores.unsqueeze(2) + steps).flatten(1).topk(width)
+        origin, symbols = places // steps.shape[2], places % steps.shape[2]
+        rows = (first_row + origin).flatten()
+        hidden, cell, fed = hidden[rows], cell[rows], symbols.flatten()
+        words = torch.cat([words.flatten(0, 1)[rows], fed.unsqueeze(1)], dim=1)
+        words = words.view(count, width, step + 1)
+        ended = ended.gather(1, origin) | (symbols == EOS)
+        if bool(ended.all()):
+            break
+    return words, scores
 
 
 def _greedy(first: Gates, later: Gates, state: State, out: nn.Linear, max_length: int) -> Tensor:

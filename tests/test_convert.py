@@ -17,9 +17,9 @@ from shared import DEFAULT
 from cvae import alphabet, convert
 from cvae.alphabet import WordError, read_word
 from cvae.batches import words_to_tensor
-from cvae.convert import infer_tenses
 from cvae.model import ConditionalVAE, build_model
 from cvae.run_directory import RunDirectory
+from cvae.source_tense import infer_tenses
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_prediction_is_the_models(
     target: int,
 ) -> None:
     words = ["abandon", "be", "x"]
-    tenses = ["--from", str(source), "--to", alphabet.TENSES[target]]
+    tenses = ["--from", str(source), "--to", alphabet.TENSES[target], "--candidates", "1"]
     assert convert.main([run, *words, *tenses]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines == [*(expected(model, word, source, target) for word in words), ""]
@@ -79,7 +79,7 @@ def test_verbose_shows_the_tense_of_each_word(
     model: ConditionalVAE, run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["walking", "sent"]
-    assert convert.main([run, *words, "--to", "third", "-v"]) == 0
+    assert convert.main([run, *words, "--to", "third", "-v", "--candidates", "1"]) == 0
     tenses = infer_tenses(model, words)
     wanted = [
         f"{word}\t{alphabet.TENSES[tense]}\tthird_person\t{expected(model, word, tense, 1)}"
@@ -250,48 +250,6 @@ def test_a_forgotten_run_directory_is_named(
     monkeypatch.setattr("sys.stdin", stdin(b"walk\n"))
     assert convert.main(["abandon", "--to", "past"]) == 2
     assert "abandon: no such run directory; it stands before the words" in one_line(capsys)
-
-
-# --- The tense of a word -----------------------------------------------------------------------
-
-
-def test_endings_decide_if_the_model_finds_all_tenses_equally_likely(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Indifferent:
-        """A model for which every word is equally likely in every tense."""
-
-        def encode(self, *_: object) -> object:
-            return type("Code", (), {"mean": None})
-
-        def reconstruction(self, code: object, tense: torch.Tensor, _: object) -> torch.Tensor:
-            return torch.zeros(len(tense))
-
-    words = {
-        "walk": 0, "walks": 1, "walking": 2, "walked": 3, "sent": 0, "bring": 0, "shed": 0,
-        "miss": 0, "bus": 0, "has": 1, "is": 1, "does": 1, "being": 2, "dying": 2, "tied": 3,
-        "dyed": 3, "need": 0, "used": 3, "x": 0, "s": 0, "ing": 0, "ed": 0,
-    }  # fmt: skip
-    model = Indifferent()
-    assert infer_tenses(model, list(words)) == list(words.values())  # type: ignore[arg-type]
-
-
-def test_the_model_decides_what_endings_leave_open(model: ConditionalVAE) -> None:
-    words = ["send", "sent", "drank", "put", "need"]
-    packed = words_to_tensor(words)
-    losses = []
-    for tense in (0, 3):
-        tenses = torch.full((len(words),), tense)
-        code = model.encode(packed.symbols, packed.lengths, tenses).mean
-        losses.append(model.reconstruction(code, tenses, packed.symbols))
-    likelier = torch.stack(losses).argmin(dim=0) * 3
-    found = infer_tenses(model, words)
-    assert [tense for tense in found if tense in (0, 3)] == found == likelier.tolist()
-
-
-def test_the_tense_of_a_word_does_not_depend_on_its_neighbours(model: ConditionalVAE) -> None:
-    words = ["send", "internationalized", "a", "walks"]
-    assert infer_tenses(model, words) == [infer_tenses(model, [word])[0] for word in words]
 
 
 # --- The process -------------------------------------------------------------------------------

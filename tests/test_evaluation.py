@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -204,3 +205,50 @@ def test_symbols_after_a_words_end_are_its_end(model: ConditionalVAE) -> None:
     ended = (symbols == EOS).cumsum(dim=1) > 0
     assert bool((symbols[ended] == EOS).all())
     assert bool((~ended).any())
+
+
+@pytest.mark.parametrize("said", ["the truth", "always the present"])
+def test_source_tenses_are_right_by_any_known_verb_and_irregular_pasts_count_apart(
+    model: ConditionalVAE, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    truth = {form: tense for row in dataset.dev for tense, form in enumerate(row.preferred)}
+    answers = truth if said == "the truth" else dict.fromkeys(truth, 0)
+
+    def infer(_: object, words: list[str], device: torch.device) -> list[int]:
+        del device
+        return [answers[word] for word in words]
+
+    monkeypatch.setattr(evaluation, "infer_tenses", infer)
+    table = evaluation.source_tense(observations(model, dataset))
+    shares: dict[bool, list[bool]] = {False: [], True: []}
+    for row in dataset.dev:
+        for tense, form in enumerate(row.preferred):
+            known = any(form in other.forms[answers[form]] for other in dataset.known)
+            shares[tense == 3 and not row.regular].append(known)
+    assert len(shares[True]) >= 3
+    assert table == {
+        "dev_source_tense": sum(shares[False]) / len(shares[False]),
+        "dev_source_tense_irregular_past": sum(shares[True]) / len(shares[True]),
+    }
+    if said == "the truth":
+        assert set(table.values()) == {1.0}
+    else:
+        assert table["dev_source_tense"] < 0.6  # type: ignore[operator]
+
+
+def test_reranked_conversions_are_counted_by_kind_and_split(
+    model: ConditionalVAE, dataset: Dataset
+) -> None:
+    few = dataclasses.replace(dataset, dev=dataset.dev[:6], test=())
+    seen = observations(model, few)
+    pairs = [pair for pair, _ in seen.dev]
+    wanted = [(pair.source, pair.source_tense, pair.target_tense) for pair in pairs]
+    answers = evaluation.rerank(model, wanted, CPU)
+    assert seen.reranked(pairs) == [
+        (pair, answer.word) for pair, answer in zip(pairs, answers, strict=True)
+    ]
+    table = evaluation.reranked_conversions(seen)
+    right = [answer.word in pair.accepted for pair, answer in zip(pairs, answers, strict=True)]
+    assert table["dev_exact_match_reranked"] == sum(right) / len(right)
+    assert {"dev_exact_match_regular_reranked", "test_exact_match_irregular_reranked"} <= set(table)
+    assert table["test_exact_match_reranked"] is None

@@ -542,3 +542,38 @@ def test_distinct_paradigms_are_counted_whether_rows_or_not() -> None:
     assert metrics.distinct_paradigms([same, other, same]) == 2
     with pytest.raises(metrics.MetricError, match="no draws"):
         metrics.distinct_paradigms([])
+
+
+# Confidence
+
+
+def test_calibration_error_of_an_example_by_hand() -> None:
+    """Two bins of equal width hold (0.2, 0.4) and (0.9): |0.5 - 0.3| * 2/3 + |1 - 0.9| * 1/3."""
+    shares, right = [0.9, 0.2, 0.4], [True, False, True]
+    found = metrics.calibration_error(shares, right, bins=2)
+    assert found == pytest.approx(0.2 * 2 / 3 + 0.1 / 3)
+    # Of equal mass: (0.2, 0.4) and (0.9) again; with three bins each stands alone.
+    assert metrics.calibration_error(shares, right, bins=2, equal_mass=True) == pytest.approx(found)
+    alone = metrics.calibration_error(shares, right, bins=3, equal_mass=True)
+    assert alone == pytest.approx((0.2 + 0.6 + 0.1) / 3)
+
+
+def test_calibration_error_at_its_ends() -> None:
+    assert metrics.calibration_error([1.0, 0.0], [True, False]) == 0.0
+    assert metrics.calibration_error([1.0, 0.0], [False, True]) == 1.0
+
+
+def test_reliability_leaves_out_empty_bins_and_counts_every_answer() -> None:
+    bins = metrics.reliability([0.0, 0.05, 1.0], [False, True, True], bins=10)
+    assert [(part.count, part.accuracy) for part in bins] == [(2, 0.5), (1, 1.0)]
+    assert bins[0].probability == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize(
+    ("shares", "right"), [([], []), ([0.5], []), ([1.1], [True]), ([math.nan], [True])]
+)
+def test_reliability_refuses_what_does_not_belong_together(
+    shares: list[float], right: list[bool]
+) -> None:
+    with pytest.raises(metrics.MetricError):
+        metrics.reliability(shares, right)
