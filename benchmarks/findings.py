@@ -9,22 +9,25 @@ without runs are not changed. The text outside the markers is written by hand.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import measuring
 import pandas as pd
+import torch
 from report import filled
 
 from cvae import conversion_errors, evaluation, results, run_schedules
-from cvae.alphabet import MAX_WORD_LENGTH
+from cvae.alphabet import MAX_WORD_LENGTH, TENSES
 from cvae.data import load_table
+from cvae.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -399,6 +402,15 @@ def scores_block(runs: Runs) -> str:
         for name, part in runs[runs["data"] == data].groupby("study"):
             cells = [_range(_numbers(part, key)) for key in keys]
             rows.append([data, f"{name} ({len(part)} runs)", *cells])
+            reranked = _all_reranked(part, data)
+            if reranked:
+                shares = [
+                    [_share(found, split, kind) for found in reranked]
+                    for split in ("dev", "test")
+                    for kind in (1, 0)
+                ]
+                what = f"{name}, reranked ({len(reranked)} runs)"
+                rows.append([data, what, *map(_range, shares)])
         for name, found in baselines.items():
             rows.append([data, name, *(_short(found[key] or 0.0) for key in keys)])
     return measuring.table(heads, rows)
@@ -498,6 +510,44 @@ def draw_ladder(runs: Runs, path: Path) -> None:
     _save(figure, path)
 
 
+@functools.cache
+def _reranked(run: str, data: Literal["common", "large"]) -> Runs | None:
+    """The conversions of unseen verbs by ``cvae.reranking``, as ``results.conversions`` has them.
+
+    None if the run's weights are not there.
+    """
+    directory = RunDirectory(Path(run))
+    if not directory.path.joinpath("weights.safetensors").exists():
+        return None
+    dataset = load_table(data)
+    model, device = directory.load_model().eval(), torch.device("cpu")
+    seen = evaluation.Observations(model, dataset, draws=1, importance_samples=1, device=device)
+    rows = [
+        {
+            "split": split,
+            "source": pair.source,
+            "source_tense": TENSES[pair.source_tense],
+            "target_tense": TENSES[pair.target_tense],
+            "correct": int(word in pair.accepted),
+            "edit_distance": 0,
+            "regular": int(pair.regular),
+        }
+        for split, greedy in (("dev", seen.dev), ("test", seen.test))
+        for pair, word in seen.reranked([pair for pair, _ in greedy])
+    ]
+    return pd.DataFrame(rows)
+
+
+def _all_reranked(runs: Runs, data: Literal["common", "large"]) -> list[Runs]:
+    found = (_reranked(run, data) for run in runs["run"])
+    return [conversions for conversions in found if conversions is not None]
+
+
+def _share(conversions: Runs, split: str, regular: int) -> float:
+    chosen = (conversions["split"] == split) & (conversions["regular"] == regular)
+    return float(conversions.loc[chosen, "correct"].mean())
+
+
 LENGTHS: Final = ((2, 4), (5, 7), (8, 10), (11, MAX_WORD_LENGTH))
 
 
@@ -509,22 +559,20 @@ def lengths_block(runs: Runs) -> str:
     rows = []
     for (data, split), of_split in _each_split(runs):
         counts, models = [], []
+        conversions: dict[str, list[Runs]] = {}
         for name, of_model in of_split.groupby("study"):
-            tables = [_by_length(run, split) for run in of_model["run"]]
+            conversions[name] = [results.conversions(run) for run in of_model["run"]]
+            if reranked := _all_reranked(of_model, data):
+                conversions[f"{name}, reranked"] = reranked
+        for name, found in conversions.items():
+            tables = [_by_length(table, split) for table in found]
             cells = []
             for first, last in LENGTHS:
                 parts = [table[table["letters"].between(first, last)] for table in tables]
-                totals = [int(part["conversions"].sum()) for part in parts]
-                cells.append(
-                    _range(
-                        [
-                            1.0 - part["wrong"].sum() / max(1, total)
-                            for part, total in zip(parts, totals, strict=True)
-                        ]
-                    )
-                )
-                counts.append(f"n = {totals[0]:,}")
-            models.append([data, f"{name} ({len(of_model)} runs)", split, *cells])
+                shares = [1.0 - part["wrong"].sum() / part["conversions"].sum() for part in parts]
+                cells.append(_range(shares))
+                counts.append(f"n = {parts[0]['conversions'].sum():,}")
+            models.append([data, f"{name} ({len(found)} runs)", split, *cells])
         rows += [[data, "pairs", split, *counts[: len(LENGTHS)]], *models]
     return measuring.table(heads, rows)
 
@@ -535,8 +583,8 @@ def _each_split(runs: Runs) -> Iterator[tuple[tuple[str, str], Runs]]:
             yield (data, split), part
 
 
-def _by_length(run: str, split: str) -> pd.DataFrame:
-    found = conversion_errors.accuracy_by_length(results.conversions(run), split=split)
+def _by_length(conversions: Runs, split: str) -> Runs:
+    found = conversion_errors.accuracy_by_length(conversions, split=split)
     return found[found["kind"] == "regular"]
 
 
