@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -596,6 +597,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Fill docs/findings.md, scores.md, ladder.md.")
     parser.add_argument("runs", nargs="+", help="a sweep, or any directory above several")
     parser.add_argument("--documents", type=Path, default=DOCUMENTS)
+    parser.add_argument(
+        "--busy", action="store_true", help="the runs shared the machine: leave their times out"
+    )
     options = parser.parse_args(arguments)
     try:
         runs = results.load(*options.runs)
@@ -605,6 +609,8 @@ def main(arguments: list[str] | None = None) -> int:
     # A run outside a study is named by its parent directory.
     study = runs["study"].fillna(runs["run"].map(lambda path: Path(path).parent.name))
     runs = runs.assign(study=study)
+    if options.busy:
+        runs = runs.assign(seconds=math.nan)
     figures = options.documents / "figures"
     claims = {}
     for name in CLAIMS:

@@ -150,6 +150,9 @@ def test_the_ladder_compares_with_the_default_on_as_many_threads(
     # The default was not run on four threads, so that seed's time cannot be compared.
     assert rows[0].endswith("| 0.750 | 1 (0.500 to 1.500) |") and "of 679" in rows[0]
     assert rows[1].endswith("| 0.750 | 1 |")
+    assert findings.main([str(runs), "--documents", str(documents), "--busy"]) == 0
+    found = block(documents / "ladder.md", "ladder").splitlines()
+    assert [row.endswith("| 0.750 | - |") for row in found[2:4]] == [True, True]
     assert (documents / "figures" / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
 
