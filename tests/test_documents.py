@@ -106,7 +106,7 @@ def test_commands_are_found_in_every_kind_of_document() -> None:
     assert [*run, "-m", "sweep=pareto"] in found["docs/scores.md"]
     assert [*run, "anneal=free_bits"] in found["configs/anneal/free_bits.yaml"]
     assert [*convert, "outputs/my_run", "--to", "third"] in found["cvae/convert.py"]  # in a pipe
-    (loop,) = [words for words in found["docs/scores.md"] if "threads=1" in words]
+    (_, loop) = [words for words in found["docs/scores.md"] if "threads=1" in words]
     assert loop[:3] == run and loop[-1] == "hydra.run.dir=multirun/scores_best_large/seed_0"
     (ray,) = [words for words in found["docs/scale-out.md"] if "hydra/launcher=ray" in words]
     assert ray[-1] == "hydra.sweeper.n_jobs=2"  # after a continuation line
