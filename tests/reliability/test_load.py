@@ -79,8 +79,9 @@ def test_many_trials_by_many_workers_are_recorded_once(
     ]
     assert all(shares)
     tenths = [[seen[len(seen) * part // 10] for part in range(1, 10)] for seen in memory]
-    # A worker holds the study: 22 KiB for a trial that it read; see docs/scale-out.md.
-    assert all(late[-1] - late[0] < 8 + total * 30 / 1024 for late in tenths), tenths
+    # A worker holds the study: 22 KiB for a trial that it read; see docs/scale-out.md. The one that
+    # starts last still imports in the first tenths.
+    assert all(late[-1] - late[2] < 8 + total * 30 / 1024 for late in tenths), tenths
     print(f"\n{total} trials, {workers} workers, {seconds:.0f} s, shares {shares}; MiB by tenths:")
     for late in tenths:
         print("  " + " ".join(f"{value:.0f}" for value in late))
