@@ -16,6 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from cvae.config import GROUPS, SECTIONS, TOP, ConfigError
 from cvae.ranges import did_you_mean
 
+# Hydra 1.4 deprecates the parameter and behaves so without it; 1.3 warns where it is missing.
+VERSION_BASE: Final[dict[str, Any]] = (
+    {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+)
+
 # The database's URL including its password; see configs/storage/postgresql.yaml.
 _STORAGE_VARIABLE: Final = "CVAE_STORAGE_URL"
 
@@ -145,7 +150,7 @@ def _no_such_member(group: str, member: str, names: Sequence[str]) -> str:
 
 def _no_such_key(key: str, config_directory: Path) -> str:
     group, _, name = key.partition(".")
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory)):
+    with hydra.initialize_config_dir(config_dir=str(config_directory), **VERSION_BASE):
         if group in GROUPS:
             members = sorted(path.stem for path in (config_directory / group).glob("*.yaml"))
             having = [

@@ -106,7 +106,7 @@ def _hydra_main() -> None:
             return None
 
     decorate = hydra.main(
-        version_base="1.3", config_path=str(config_directory()), config_name="config"
+        config_path=str(config_directory()), config_name="config", **command_line.VERSION_BASE
     )
     decorate(single_or_trial)()
     for failure in failures:
@@ -195,7 +195,8 @@ def _check_search(overrides: Sequence[str]) -> None:
 
 
 def _compose(overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+    configs = str(config_directory())
+    with hydra.initialize_config_dir(config_dir=configs, **command_line.VERSION_BASE):
         return hydra.compose("config", list(overrides), return_hydra_config=with_hydra)
 
 

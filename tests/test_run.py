@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import hydra
 import pytest
 from shared import python
 
@@ -51,7 +52,16 @@ TOY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [b"a {b}?#%='\"\xc3\xa9\\\nc$d,[e]&;*", b"caf\xe9 {b}"])
+NOT_UTF_8 = pytest.param(
+    b"caf\xe9 {b}",
+    marks=pytest.mark.skipif(
+        not hydra.__version__.startswith("1.3."),
+        reason="OmegaConf 2.4 writes YAML by libyaml, which refuses bytes that are not UTF-8",
+    ),
+)
+
+
+@pytest.mark.parametrize("name", [b"a {b}?#%='\"\xc3\xa9\\\nc$d,[e]&;*", NOT_UTF_8])
 def test_every_program_works_in_a_directory_of_any_name(
     tmp_path: Path, name: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
