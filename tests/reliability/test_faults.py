@@ -72,6 +72,7 @@ def die(*_: object) -> None:
 # --- One run -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_killed_anywhere_reaches_the_same_results(tmp_path: Path) -> None:
     draw = random.Random(0)
     (tmp_path / "whole").mkdir()
@@ -162,6 +163,7 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     assert files == {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()}
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "whole").mkdir()
     words = smoke(tmp_path / "whole", "training.epochs=6")
