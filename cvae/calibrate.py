@@ -10,7 +10,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cvae.terminal import InputError, exit_code_of, interrupt_ends_at_once, run_directory, run_of
+from cvae.terminal import (
+    ArgumentParser,
+    InputError,
+    exit_code_of,
+    interrupt_ends_at_once,
+    run_directory,
+    run_of,
+)
 
 if TYPE_CHECKING:
     # torch takes seconds to import: --help need not wait for it.
@@ -24,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cvae.calibrate",
         description="Fit, on a run's dev verbs, how sure a trained model may be of a conversion. "
         "Writes calibration.json beside the weights, for python -m cvae.convert --scores.",

@@ -141,7 +141,7 @@ def test_every_run_composes_and_passes_the_check(
     ("module", "words"),
     [
         pytest.param(module, *each.values, id=f"{module} {each.id}")
-        for module in ("convert", "generate", "interpolate", "explore", "compare")
+        for module in ("convert", "calibrate", "generate", "interpolate", "explore", "compare")
         for each in typed("python", "-m", f"cvae.{module}")
     ],
 )

@@ -109,7 +109,7 @@ def test_a_name_that_cannot_be_used_is_refused_before_anything_is_written(tmp_pa
         assert set(place.iterdir()) - {interpolation} == {place / path}
 
 
-@pytest.mark.parametrize("program", ["run", "convert", "generate", "compare"])
+@pytest.mark.parametrize("program", ["run", "convert", "calibrate", "generate", "compare"])
 def test_help(program: str, tmp_path: Path) -> None:
     finished = python("-m", f"cvae.{program}", "--help", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr

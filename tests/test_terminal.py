@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from cvae import compare, convert, explore, generate, interpolate
+from cvae import calibrate, compare, convert, explore, generate, interpolate
 
 
 def test_warnings_of_libraries_are_never_errors() -> None:
@@ -62,7 +62,7 @@ def test_an_empty_run_directory_is_not_the_working_directory(
     assert "RUN_DIR: an empty path; name the directory of a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("program", [compare, convert, explore, generate, interpolate])
+@pytest.mark.parametrize("program", [calibrate, compare, convert, explore, generate, interpolate])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
