@@ -76,7 +76,7 @@ class TrainingRows:
         packed = words_to_tensor([word for forms in self.paradigms for word in forms])
         self.symbols = packed.symbols.view(len(paradigms), len(TENSES), -1)
         self.lengths = packed.lengths.view(len(paradigms), len(TENSES))
-        self._hallucination = Hallucination(paradigms, kept_letters=kept_letters)
+        self._hallucination = Hallucination(paradigms, self.symbols, kept_letters=kept_letters)
 
     def __len__(self) -> int:
         return len(self.paradigms)

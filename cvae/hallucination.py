@@ -56,10 +56,13 @@ class Hallucination:
         free_letters: (rows,) int64, how many letters at the start of a row's stem may change.
     """
 
-    def __init__(self, paradigms: Sequence[Paradigm], *, kept_letters: int) -> None:
+    def __init__(
+        self, paradigms: Sequence[Paradigm], symbols: Tensor, *, kept_letters: int
+    ) -> None:
         """Prepare for the rows ``paradigms``.
 
         Args:
+            symbols: (rows, 4, time) int64, their preferred spellings.
             kept_letters: number of letters at the end of a stem that do not change, because they
                 determine the inflection (sibilants, final y or e, consonant doubling).
         """
@@ -84,7 +87,7 @@ class Hallucination:
         self._starts = _Starts(sorted({start for lemma in lemmas for start in _starts_of(lemma)}))
         self._prefixes = _Starts(_prefixes_of(lemmas))
         self._width = MAX_WORD_LENGTH + 1
-        self._all_words = fingerprints(_packed([form for words in forms for form in words]))
+        self._all_words = fingerprints(symbols.flatten(0, 1))
         irregular = torch.tensor([not follows for follows in regular], dtype=torch.bool)
         self._irregular_words = self._all_words[irregular.repeat_interleave(len(TENSES))]
 
@@ -198,20 +201,14 @@ def _prefixes_of(lemmas: Sequence[str]) -> list[str]:
 
 
 def fingerprints(symbols: Tensor) -> Tensor:
-    """A hash of each word (words, time), to compare words with equal padding.
+    """A hash of each word (words, time), whatever its padding.
 
     It is a polynomial in an odd base, modulo 2**64, so different words of 24 letters have the same
     hash only by chance.
     """
     powers = [pow(6364136223846793005, place, 2**64) for place in range(symbols.shape[1])]
     signed = [power - 2**64 if power >= 2**63 else power for power in powers]
-    return (symbols * torch.tensor(signed)).sum(dim=1)
-
-
-def _packed(words: Sequence[str]) -> Tensor:
-    spelled = [encode(word)[1:] for word in words]
-    rows = [symbols + [PAD] * (MAX_WORD_LENGTH + 1 - len(symbols)) for symbols in spelled]
-    return torch.tensor(rows).view(len(words), MAX_WORD_LENGTH + 1)
+    return (symbols.masked_fill(symbols == PAD, 0) * torch.tensor(signed)).sum(dim=1)
 
 
 def _common_prefix(words: Sequence[str]) -> str:

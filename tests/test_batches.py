@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paradigms import ROWS, paradigm
 from torch import Tensor
 
 from cvae.alphabet import EOS, PAD, SOS, decode, encode
@@ -20,25 +21,8 @@ from cvae.batches import (
     length_buckets,
     words_to_tensor,
 )
-from cvae.data import Paradigm
 
 PATIENT = settings(deadline=None)  # a slow machine is not a failure
-
-
-def paradigm(text: str, *, regular: bool = True) -> Paradigm:
-    first, second, third, fourth = ((word,) for word in text.split())
-    return Paradigm((first, second, third, fourth), regular=regular)
-
-
-ROWS = (
-    paradigm("abandon abandons abandoning abandoned"),
-    paradigm("carry carries carrying carried"),
-    paradigm("split splits splitting split", regular=False),
-    paradigm("embarrass embarrasses embarrassing embarrassed"),
-    paradigm("begin begins beginning began", regular=False),
-    paradigm("vote votes voting voted"),
-    paradigm("go goes going went", regular=False),
-)
 
 
 def generator(seed: int = 0) -> torch.Generator:

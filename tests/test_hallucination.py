@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paradigms import ROWS, paradigm
 
 from cvae.alphabet import EOS, MAX_WORD_LENGTH, PAD, decode
 from cvae.batches import words_to_tensor
@@ -21,22 +22,13 @@ PATIENT = settings(deadline=None)  # a slow machine is not a failure
 VOWELS = set("aeiou")
 
 
-def paradigm(text: str, *, regular: bool = True) -> Paradigm:
-    first, second, third, fourth = ((word,) for word in text.split())
-    return Paradigm((first, second, third, fourth), regular=regular)
-
-
-ROWS = (
-    paradigm("abandon abandons abandoning abandoned"),
-    paradigm("carry carries carrying carried"),
-    paradigm("split splits splitting split", regular=False),
-    paradigm("embarrass embarrasses embarrassing embarrassed"),
-    paradigm("begin begins beginning began", regular=False),
-    paradigm("vote votes voting voted"),
-    paradigm("go goes going went", regular=False),
-)
 # The letters that may change: the common prefix without its last two letters.
 FREE = ("aband", "ca", "", "embarra", "", "v", "")
+
+
+def hallucination(rows: Sequence[Paradigm], *, kept_letters: int = 2) -> Hallucination:
+    words = words_to_tensor([word for row in rows for word in row.preferred])
+    return Hallucination(rows, words.symbols.view(len(rows), 4, -1), kept_letters=kept_letters)
 
 
 def made_up(
@@ -45,7 +37,6 @@ def made_up(
     *,
     share: float = 1.0,
     start_share: float = 0.0,
-    kept_letters: int = 2,
 ) -> Iterator[tuple[int, tuple[str, str], tuple[str, str]]]:
     """For every pair of tenses of every row: the row, the pair before and after."""
     cases = list(itertools.product(range(len(rows)), range(4), range(4)))
@@ -53,7 +44,7 @@ def made_up(
     packed = words_to_tensor([word for pair in before for word in pair])
     source, target = packed.symbols[0::2], packed.symbols[1::2]
     generator = torch.Generator().manual_seed(seed)
-    made = Hallucination(rows, kept_letters=kept_letters)(
+    made = hallucination(rows)(
         Pairs(
             torch.tensor([row for row, _, _ in cases]),
             source, packed.lengths[0::2], target, packed.lengths[1::2],
@@ -81,7 +72,7 @@ def made_up(
 
 def test_the_free_letters_are_the_shared_stem_less_the_kept_ones_of_regular_rows() -> None:
     def free(kept_letters: int) -> list[int]:
-        return Hallucination(ROWS, kept_letters=kept_letters).free_letters.tolist()
+        return hallucination(ROWS, kept_letters=kept_letters).free_letters.tolist()
 
     assert free(2) == [len(letters) for letters in FREE]
     assert free(0) == [7, 4, 0, 9, 0, 3, 0]
@@ -130,7 +121,7 @@ def test_no_made_up_word_is_a_form_of_an_irregular_verb(start_share: float) -> N
         # Another start before the kept "eed" can spell the row above.
         paradigm("fexeed fexeeds fexeeding fexeeded"),
     )
-    assert Hallucination(rows, kept_letters=2).free_letters.tolist() == [2, 0, 2, 0, 4]
+    assert hallucination(rows).free_letters.tolist() == [2, 0, 2, 0, 4]
     made = Counter[str]()
     for seed in range(100):
         for row, _, words in made_up(rows, seed, start_share=start_share):
