@@ -302,8 +302,6 @@ def test_an_interrupt_ends_it_cleanly(run: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", program, run],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        # As in a terminal; a shell starts background processes with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline() == b"ready\n"

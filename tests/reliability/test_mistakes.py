@@ -5,19 +5,14 @@ One line says what to do next; nothing ends with a traceback.
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import importlib
 import itertools
 import json
 import os
-import pty
 import random
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 from cases import FULL, ended, refused_or_fine
+from terminals import on_terminal
 
 from cvae import convert
 from cvae.model import build_model
@@ -159,11 +155,11 @@ def test_the_weights_of_another_version_are_named(place: Path) -> None:
     assert end.code == 2
 
 
-def _without_privileges() -> None:
-    """Let the next program run as root without the right to bypass permissions."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            assert ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) == 0  # PR_CAPBSET_DROP
+def _without_privileges(words: list[str]) -> list[str]:
+    """The command as one that runs as root without the right to bypass permissions."""
+    if os.geteuid() != 0:
+        return words
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--", *words]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux's capabilities")
@@ -185,7 +181,7 @@ def test_without_permission_the_place_is_named(line: str, says: str, place: Path
     (place / "closed").mkdir(mode=0)
     place.chmod(0o555)
     try:
-        finished = start(command(program, *arguments), place, preexec_fn=_without_privileges)
+        finished = start(_without_privileges(command(program, *arguments)), place)
     finally:
         place.chmod(0o755)
         (place / "closed").chmod(0o755)
@@ -200,23 +196,7 @@ def in_a_terminal(
     words: Sequence[str], cwd: Path, columns: int, **variables: str
 ) -> tuple[int, str]:
     """Exit code and output of a program in a terminal with this number of columns."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(cwd)
-        size = struct.pack("HHHH", 24, columns, 0, 0)
-        fcntl.ioctl(0, termios.TIOCSWINSZ, size)
-        os.execve(words[0], list(words), {**ENVIRONMENT, **variables})
-    output = b""
-    while True:
-        try:
-            read = os.read(terminal, 65536)
-        except OSError:  # how Linux reports that the other side has closed
-            break
-        if not read:
-            break
-        output += read
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
+    return on_terminal(words, cwd, columns, {**ENVIRONMENT, **variables})
 
 
 @pytest.mark.parametrize("window", [True, False], ids=["window", "COLUMNS"])
@@ -252,8 +232,6 @@ def interrupted(words: Sequence[str], cwd: Path, after: float) -> tuple[int, str
     with subprocess.Popen(
         words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
-        # As in a terminal; a shell starts background processes with SIGINT ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         time.sleep(after)
         sent = time.monotonic()
@@ -273,12 +251,15 @@ def until(said: str, words: Sequence[str], cwd: Path) -> int:
     """Exit code of a program that is interrupted once it has printed ``said``."""
     with subprocess.Popen(
         words, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        came = any(said in line for line in itertools.islice(process.stdout, 100))
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        try:
+            came = any(said in line for line in itertools.islice(process.stdout, 100))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        finally:
+            process.kill()  # or the end of the block would wait for a run that goes on
     assert came
     return process.returncode
 

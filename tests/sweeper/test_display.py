@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import termios
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.cells import cell_len
 from standin import HERE, SPACE, Standin, complete, running
+from terminals import on_terminal
 
 from hydra_plugins.hydra_cvae_sweeper._display import Running, Standing, cut, duration
 from hydra_plugins.hydra_cvae_sweeper._errors import SweepError
@@ -30,32 +27,13 @@ from hydra_plugins.hydra_cvae_sweeper._summary import check_commands, counts
 LONG = "kind=choice(a_long_name_of_a_kind,another_long_name_of_a_kind_that_goes_on_and_on_and_on)"
 
 
-def on_terminal(standin: Standin, columns: int, *overrides: str) -> str:
+def painted_by(standin: Standin, columns: int, *overrides: str) -> str:
     """What a terminal of so many columns gets from a search."""
-    leader, follower = pty.openpty()
-    termios.tcsetwinsize(follower, (24, columns))
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "standin_app.py"), "-m", *overrides],
-        cwd=standin.directory,
-        env=standin.environment(TERM="xterm-256color"),
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-    )
-    standin.started.append(process)
-    os.close(follower)
-    pieces = []
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # nobody is at the other end any more
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    os.close(leader)
-    assert process.wait(timeout=30) == 0
-    return b"".join(pieces).decode()
+    words = [sys.executable, str(HERE / "standin_app.py"), "-m", *overrides]
+    environment = standin.environment(TERM="xterm-256color")
+    code, painted = on_terminal(words, standin.directory, columns, environment)
+    assert code == 0, painted
+    return painted
 
 
 def states(painted: str) -> list[str]:
@@ -68,7 +46,7 @@ def states(painted: str) -> list[str]:
 @pytest.mark.parametrize("columns", [80, 50])
 def test_a_terminal_shows_where_the_search_stands(columns: int, standin: Standin) -> None:
     overrides = (*SPACE, LONG, "steps=3", "seconds=1.5", "hydra.sweeper.n_trials=3")
-    painted = on_terminal(standin, columns, *overrides)
+    painted = painted_by(standin, columns, *overrides)
     shown = states(painted)
     assert any(re.match("0 of 3 trials done, [12] running", text) for text in shown)
     assert any(re.match(r"  #\d +\d+ s  step [012]  objective \d", text) for text in shown)
