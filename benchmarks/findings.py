@@ -40,7 +40,7 @@ BLOWN: Final = 100.0
 NAMES: Final = {
     "report": "single words",
     "batched": "batches",
-    "batched_output": "batches, output fed back",
+    "batched_symbol": "batches, symbols fed back",
 }
 """What a member of ``configs/base`` is called."""
 

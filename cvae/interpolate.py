@@ -144,9 +144,10 @@ def find_verb(run: TrainedRun, encoded: RowLatents, word: str) -> Verb:
 
     train = run.dataset.train
     row = latent_space.row_of(train, word)
-    note = None
+    note, forms = None, None
     if row is not None:
         code, mean = encoded.codes.mean[row], encoded.latents.mean[row]
+        forms = train[row].preferred
         if word not in train[row].forms[0]:
             note = f"{word} is read as {train[row].preferred[0]}"
     else:
@@ -156,7 +157,8 @@ def find_verb(run: TrainedRun, encoded: RowLatents, word: str) -> Verb:
             f"{word} is no training verb; it is encoded from this one form, read as "
             f"{TENSES[tense].replace('_', ' ')}"
         )
-    return Verb(word, row, code, latent_space.place_of_code(run.model, code, mean), note)
+    place = latent_space.place_of_code(run.model, code, mean, forms)
+    return Verb(word, row, code, place, note)
 
 
 # --- Output ------------------------------------------------------------------------------------

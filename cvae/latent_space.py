@@ -32,6 +32,7 @@ FEWEST_PLACES, MOST_PLACES = 64, 256  # along a side of a plane; squared, of a l
 
 _COMPARED: Final = 2000
 _PLACE_DRAWS: Final = 32_768
+_PLACES_TRIED: Final = 1024
 _PLACE_SEED: Final = 20260101
 _CPU: Final = torch.device("cpu")
 
@@ -75,12 +76,16 @@ def decode_points(model: ConditionalVAE, points: Tensor, *, codes: bool) -> list
 
 
 @torch.no_grad()
-def place_of_code(model: ConditionalVAE, code: Tensor, posterior_mean: Tensor) -> Tensor:
+def place_of_code(
+    model: ConditionalVAE, code: Tensor, posterior_mean: Tensor, forms: Forms | None = None
+) -> Tensor:
     """Where in the prior a code (code,) is generated: the most likely z of it; (latent,).
 
     In a two-level model the posterior mean is an approximation that training leaves behind, once
     it has divided the prior in equal parts; the place maximises log p(h|z) + log p(z) over fixed
-    prior draws. In a one-level model it is the posterior mean, which is the code itself.
+    prior draws. The region of a training row is seldom where its code is the likeliest: with the
+    row's ``forms``, the place is the best one that decodes to them, if one of the best does. In a
+    one-level model it is the posterior mean, which is the code itself.
     """
     if model.prior is None:
         return posterior_mean
@@ -90,8 +95,10 @@ def place_of_code(model: ConditionalVAE, code: Tensor, posterior_mean: Tensor) -
     z = torch.cat([posterior_mean.unsqueeze(0), z])
     wanted = model.prior.standardise(code)
     error = (model.prior.generate_standardised(z) - wanted).square().sum(dim=1)
-    nearest: Tensor = z[(error + z.square().sum(dim=1)).argmin()]
-    return nearest
+    order = (error + z.square().sum(dim=1)).argsort()
+    best = z[order[:_PLACES_TRIED]]
+    said = generate(model, best, _CPU) if forms is not None else []
+    return best[said.index(forms) if forms in said else 0]
 
 
 def row_of(paradigms: Sequence[Paradigm], word: str) -> int | None:

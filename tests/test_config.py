@@ -188,7 +188,7 @@ def test_every_trial_of_a_claims_study_passes_the_check(study: str) -> None:
         check(found)
         assert found["evaluation"]["keep"] == "last"
         assert found["model"]["name"] == "report"
-        assert (found["model"]["feedback"] == "symbol") == (trial["base"] == "batched")
+        assert (found["model"]["feedback"] == "symbol") == (trial["base"] == "batched_symbol")
         assert (found["training"]["batch_size"] == 1) == (trial["base"] == "report")
         bases.setdefault(trial["base"], set()).add(trial["seed"])
     assert "batched" in bases and set(map(frozenset, bases.values())) == {frozenset("012")}

@@ -77,6 +77,19 @@ def test_the_place_of_a_code_generates_it() -> None:
     assert errors[0] < 0.01 * errors[1]
 
 
+def test_the_place_of_a_row_decodes_to_the_row(quadrants: None) -> None:
+    model = build_model("default", **DEFAULT).eval()
+    assert model.prior is not None
+    z = torch.tensor([1.0, -1.0])  # swim lies here
+    with torch.no_grad():
+        code = model.prior(z.unsqueeze(0))[0]
+    for forms in (WALK, SWIM):
+        place = latent_space.place_of_code(model, code, z, forms)
+        assert by_quadrant(model, place.unsqueeze(0), None) == [forms]
+    likeliest = latent_space.place_of_code(model, code, z)
+    assert torch.equal(latent_space.place_of_code(model, code, z, STOP), likeliest)
+
+
 def test_in_a_one_level_model_the_place_is_the_code() -> None:
     mean = torch.tensor([0.1, 0.2, 0.3])
     assert torch.equal(latent_space.place_of_code(model_of(3), mean, mean), mean)
