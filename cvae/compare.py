@@ -179,8 +179,7 @@ def _rank(frame: pd.DataFrame, by: str | None, top: int) -> tuple[pd.DataFrame, 
     """Return the rows to show, best first, and the line that says by what they are ranked."""
     from cvae import results
 
-    trials = frame[frame["confirms"].isna()]
-    frame = frame if trials.empty else trials  # of repeats alone, as if they were none
+    frame = results.own_trials(frame)
     complete = frame[frame["status"] == "complete"]
     pair = by is None and complete["objective"].isna().all()
     if pair and complete[results.PARETO[0]].notna().any():

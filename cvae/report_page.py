@@ -285,9 +285,8 @@ def _measures(frame: pd.DataFrame) -> list[str]:
 
 def _best(frame: pd.DataFrame, target: str) -> list[int]:
     """Return the rows that are shown first: the winner, where there is one, and the best."""
-    trials = frame[frame["confirms"].isna()] if "confirms" in frame.columns else frame
     try:
-        best = [int(row) for row in results.best(trials, 3, target).index]
+        best = [int(row) for row in results.best(frame, 3, target).index]
     except results.ResultsError:
         return [0]  # nothing is complete: show why
     chosen = winner.among([results.directory_of(run) for run in frame["run"]])

@@ -887,6 +887,24 @@ def test_importance_finds_what_matters_in_any_shape() -> None:
     pd.testing.assert_frame_equal(found, results.importance(frame).set_index("parameter"))
 
 
+def test_repeats_of_the_best_rank_with_nobody_and_weigh_nothing() -> None:
+    """Two lucky repeats of trial 0: neither is the best, and importance does not see them."""
+    objective = [0.5, 0.6, 0.2, 0.1, 0.9, 0.8]
+    frame = table(objective=objective, kind=list("aabbaa")).assign(
+        objective_gaussian_score=objective,
+        objective_bleu4=0.5,
+        confirms=[None, None, None, None, 0, 0],
+    )
+    alone = frame[frame["confirms"].isna()]
+    assert results.best(frame)["objective"].tolist() == [0.6]
+    assert results.pareto(frame)["objective"].tolist() == [0.6]
+    found = results.importance(frame)
+    assert found["n"].tolist() == [4]
+    pd.testing.assert_frame_equal(found, results.importance(alone))
+    of_repeats = frame[frame["confirms"].notna()]
+    assert results.best(of_repeats)["objective"].tolist() == [0.9], "there is nothing else"
+
+
 def test_importance_of_a_perfect_and_of_an_unknowable_key() -> None:
     frame = table(objective=[0.0, 0.0, 1.0, 1.0] * 5, side=["l", "l", "r", "r"] * 5)
     assert results.importance(frame)["importance"].tolist() == [pytest.approx(1.0)]

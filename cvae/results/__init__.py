@@ -31,7 +31,7 @@ from cvae.results.files import (
     write_atomically,
 )
 from cvae.results.overrides import Value
-from cvae.results.ranking import best, pair, pareto
+from cvae.results.ranking import best, own_trials, pair, pareto
 from cvae.results.records import (
     CURVE_FILES,
     Damaged,
@@ -72,6 +72,7 @@ __all__ = [
     "lower_is_better",
     "metrics",
     "numeric_columns",
+    "own_trials",
     "pair",
     "parameters",
     "pareto",

@@ -16,8 +16,9 @@ def best(
 ) -> pd.DataFrame:
     """Return the ``n`` best complete runs by the numeric column ``by``, best first.
 
-    A pruned run is left out: its last value was measured earlier in training than the others.
-    ``ascending`` is chosen by ``lower_is_better`` unless it is given.
+    A pruned run is left out: its last value was measured earlier in training than the others. So
+    are the repeats that a search makes of its best trials: the luckiest one would pass for the best
+    (see ``own_trials``). ``ascending`` is chosen by ``lower_is_better`` unless it is given.
 
     Raises:
         ResultsError: if there is no such column, no complete run, or no value in the column.
@@ -25,7 +26,7 @@ def best(
     if n < 1:
         raise ResultsError(f"n is {n}: at least 1 run must be asked for")
     require_columns(frame, [by], numeric=True)
-    ranked = complete_runs(frame).dropna(subset=[by])
+    ranked = own_trials(complete_runs(frame)).dropna(subset=[by])
     if ranked.empty:
         if by == "objective" and frame[PARETO[0]].notna().any():
             raise ResultsError(
@@ -53,15 +54,16 @@ def pair(frame: pd.DataFrame) -> tuple[str, str]:
 def pareto(frame: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the complete runs that no other complete run beats in all of ``by``.
 
-    A run beats another if it is at least as good in every column and better in one. ``by`` is
-    ``pair(frame)`` unless it is given. Sorted by the first column, best first.
+    A run beats another if it is at least as good in every column and better in one. Repeats of a
+    search's best trials are left out (see ``own_trials``). ``by`` is ``pair(frame)`` unless it is
+    given. Sorted by the first column, best first.
 
     Raises:
         ResultsError: if there is no such column or no complete run with values in all of them.
     """
     by = pair(frame) if by is None else by
     require_columns(frame, by, numeric=True)
-    ranked = complete_runs(frame).dropna(subset=list(by))
+    ranked = own_trials(complete_runs(frame)).dropna(subset=list(by))
     if ranked.empty:
         raise ResultsError(f"no complete run has values in {' and '.join(by)}")
     signs = np.array([-1.0 if lower_is_better(column) else 1.0 for column in by])
@@ -74,6 +76,17 @@ def pareto(frame: pd.DataFrame, by: Sequence[str] | None = None) -> pd.DataFrame
         if not (at_least & (points[front] > points[i]).any(axis=1)).any():
             front.append(int(i))
     return ranked.iloc[front]
+
+
+def own_trials(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs without those by which a search repeats its best trials under other seeds.
+
+    These have a value in ``confirms``. Where there are no other runs, all of them are returned.
+    """
+    if "confirms" not in frame.columns:
+        return frame
+    own = frame[frame["confirms"].isna()]
+    return frame if own.empty else own
 
 
 def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:

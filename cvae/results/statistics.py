@@ -19,7 +19,7 @@ from cvae.results.columns import (
 )
 from cvae.results.files import ResultsError
 from cvae.results.overrides import Value
-from cvae.results.ranking import complete_runs
+from cvae.results.ranking import complete_runs, own_trials
 
 
 def repeats(frame: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series[bool]:
@@ -212,7 +212,8 @@ def importance(frame: pd.DataFrame, by: str = "objective", *, groups: int = 5) -
     dominated by a few very bad runs, and needs no model. It does not detect interactions. 0: none,
     1: all. ``noise`` is the value that a key without any effect reaches in 1 of 20 cases (200
     permutations): an importance below it means nothing. Complete runs only; exact repeats (see
-    ``repeats``) count once, with a warning. Sorted, largest first.
+    ``repeats``) count once, with a warning, and repeats of a search's best trials under other seeds
+    (see ``own_trials``) do not count. Sorted, largest first.
 
     Columns: ``parameter``, ``importance``, ``noise``, ``groups``, ``n``; both shares are missing
     where there are too few runs to tell.
@@ -221,7 +222,7 @@ def importance(frame: pd.DataFrame, by: str = "objective", *, groups: int = 5) -
         ResultsError: if there is no such column, or no complete run has a value in it.
     """
     require_columns(frame, [by], numeric=True)
-    runs = _without_repeats(complete_runs(frame).dropna(subset=[by]))
+    runs = _without_repeats(own_trials(complete_runs(frame)).dropna(subset=[by]))
     if runs.empty:
         raise ResultsError(f"no complete run has a value in {by!r}")
     ranks = runs[by].rank().to_numpy(dtype=float)
