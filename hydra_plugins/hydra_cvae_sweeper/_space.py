@@ -97,14 +97,18 @@ class Space:
         """Points with which to check that trials can be composed.
 
         They contain every combination of the members of `groups` if there are at most `most`, and
-        otherwise each member once; of other keys both ends, or the first and the last choice.
+        otherwise each member once; of other keys each choice if there are at most `most`, and
+        otherwise both ends.
         """
-        values = {
-            key: list(kind.choices)
-            if key in groups and isinstance(kind, CategoricalDistribution)
-            else _ends(kind)
-            for key, kind in self.distributions.items()
-        }
+
+        def tried(key: str, kind: BaseDistribution) -> list[Any]:
+            if isinstance(kind, CategoricalDistribution):
+                choices = list(kind.choices)
+                if key in groups or len(choices) <= most:
+                    return choices
+            return _ends(kind)
+
+        values = {key: tried(key, kind) for key, kind in self.distributions.items()}
         varied = [values[key] for key in values if key in groups]
         size = math.prod(len(members) for members in varied)
         count = max([1, *map(len, values.values())])
@@ -118,8 +122,9 @@ class Space:
         for index in range(count):
             point = {key: some[index % len(some)] for key, some in values.items()}
             point |= rows[index % len(rows)]
-            further = {key: _ends(kind)[0] for key, kind in self.following(point)}
-            points.append({**point, **further})
+            further = {key: tried(key, kind) for key, kind in self.following(point)}
+            point |= {key: some[index % len(some)] for key, some in further.items()}
+            points.append(point)
         return points
 
 

@@ -176,7 +176,8 @@ def test_what_is_checked_before_the_start() -> None:
     space = make_space(read_overrides(texts, None), {})
     points = space.checks(["g", "h"], 6)
     assert {(point["g"], point["h"]) for point in points} == {(g, h) for g in "abc" for h in "xy"}
-    assert {point["n"] for point in points} == {0, 8} and {p["s"] for p in points} == {5, 7}
+    assert {point["n"] for point in points} == {0, 8} and {p["s"] for p in points} == {5, 6, 7}
+    assert {p["s"] for p in space.checks([], 2)} == {5, 7}, "of more choices the ends only"
     few = space.checks(["g", "h"], 5)
     assert [point["g"] for point in few] == ["a", "b", "c"] and {p["h"] for p in few} == {"x", "y"}
 

@@ -525,3 +525,11 @@ def test_a_setting_that_makes_no_sense_is_one_line(
     output = standin.run(*SPACE, *override.split(" "), code=2, PYTHONPATH=f"{ROOT}:{HERE}")
     assert words in output and output.count("\n") == 1
     assert not list(standin.directory.iterdir())
+
+
+def test_every_choice_is_checked_before_the_first_trial(standin: Standin) -> None:
+    checked = ("hydra.sweeper.check=standin_space.refuse", "hydra.sweeper.n_trials=3")
+    environment = {"PYTHONPATH": f"{ROOT}:{HERE}"}
+    output = standin.run("x=choice(1.0,9.0,2.0)", *checked, code=2, **environment)
+    assert "x is too large: 9.0 (in a trial with x=9.0)" in output and output.count("\n") == 1
+    assert not list(standin.directory.iterdir())
