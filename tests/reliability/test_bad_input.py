@@ -462,7 +462,7 @@ def test_another_kind_of_file_in_the_place_of_a_file(template: Path, name: str, 
 
 
 @pytest.mark.parametrize("name", FILES)
-@cases(12, 250)
+@cases(8, 250)
 @given(data=st.data())
 def test_a_damaged_file(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -475,7 +475,7 @@ def test_a_damaged_file(template: Path, name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", ["result.json", "model.json"])
-@cases(25, 1000)
+@cases(15, 1000)
 @given(data=st.data())
 def test_hostile_values_in_json(template: Path, name: str, data: st.DataObject) -> None:
     with copied(template) as (root, directory):
@@ -627,7 +627,7 @@ def resumes(config: dict[str, Any], directory: Path) -> bool:
     return True
 
 
-@cases(10, 150)
+@cases(8, 150)
 @given(data=st.data())
 def test_any_checkpoint_is_resumed_or_named(
     interrupted: tuple[dict[str, Any], Path], data: st.DataObject

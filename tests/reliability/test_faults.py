@@ -72,7 +72,7 @@ def die(*_: object) -> None:
 # --- One run -----------------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_killed_anywhere_reaches_the_same_results(tmp_path: Path) -> None:
     draw = random.Random(0)
     (tmp_path / "whole").mkdir()
@@ -163,7 +163,7 @@ def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     assert files == {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "whole").mkdir()
     words = smoke(tmp_path / "whole", "training.epochs=6")
@@ -382,7 +382,8 @@ def assert_nothing_lost(trials: list[FrozenTrial], total: int, killed: int) -> N
     assert len(set(directories)) == len(directories)
 
 
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_sweep_killed_anywhere_loses_and_duplicates_nothing(
     standin: Standin, database: str, request: pytest.FixtureRequest
 ) -> None:
