@@ -358,7 +358,7 @@ def report_generation(seen: Observations) -> Numbers:
         "gaussian_draws": score.draws,
         "gaussian_variety": score.variety,
         "distinct_paradigms": metrics.distinct_paradigms(seen.report_draws),
-        "novel_real_share": metrics.novel_real_share(
+        "novel_real_share": metrics.novel_share(
             seen.report_draws, seen.training_rows, seen.dataset.is_known
         ),
     }

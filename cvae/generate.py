@@ -3,6 +3,7 @@
 python -m cvae.generate outputs/my_run -n 20
 python -m cvae.generate multirun/default
 python -m cvae.generate outputs/my_run -n 1000 --seed 1 --format csv > verbs.csv
+python -m cvae.generate outputs/my_run --temperature 0.4
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cvae.model import ConditionalVAE
 
 MOST_DRAWS: Final = 10_000_000
+HOTTEST: Final = 10.0
 _BATCH: Final = 512
 
 
@@ -43,6 +45,8 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"-n is {options.count}; allowed: 1 to {MOST_DRAWS}")
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed is {options.seed}; allowed: 0 to {2**63 - 1}")
+    if not 0.0 <= options.temperature <= HOTTEST:
+        raise InputError(f"--temperature is {options.temperature}; allowed: 0 to {HOTTEST}")
     run = run_of("cvae.generate", options.run_dir)
 
     from cvae.run_directory import RunDirectory, RunDirectoryError
@@ -52,7 +56,12 @@ def _run(options: argparse.Namespace) -> None:
     except RunDirectoryError as error:
         raise InputError(str(error)) from error
     write = {"text": _write_text, "csv": _write_csv, "json": _write_json}[options.format]
-    write(paradigms(model, options.count, options.seed))
+    if options.temperature and model.prior is None:
+        raise InputError(
+            f"--temperature is {options.temperature}, but the model in {run} has one level: its "
+            "draws have no code around which another one could be drawn; leave it out"
+        )
+    write(paradigms(model, options.count, options.seed, options.temperature))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, metavar="SEED", help="of the draws (default: 0)"
     )
     parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="of the code of a two-level model: 0 says what it has learned to say, mostly training "
+        "verbs; 0.2 to 0.6 invents more and more (default: 0)",
+    )
+    parser.add_argument(
         "--format",
         choices=("text", "csv", "json"),
         default="text",
@@ -85,23 +102,31 @@ def _parser() -> argparse.ArgumentParser:
 # --- Generation --------------------------------------------------------------------------------
 
 
-def paradigms(model: ConditionalVAE, count: int, seed: int) -> Iterator[tuple[str, ...]]:
+def paradigms(
+    model: ConditionalVAE, count: int, seed: int, temperature: float = 0.0
+) -> Iterator[tuple[str, ...]]:
     """Yield ``count`` paradigms, four forms each in the order of ``alphabet.TENSES``.
 
     Args:
         model: in evaluation mode.
         count: how many draws z ~ N(0, I) to take.
         seed: of the draws. Draws depend on it and on their place alone, not on ``count``.
+        temperature: of the codes, see ``invention.invent``; 0 decodes their means.
     """
     import torch
 
-    from cvae import evaluation
+    from cvae import evaluation, invention
 
+    device = torch.device("cpu")
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, count, _BATCH):
         # Always a whole batch, since torch fills tensors of another size in another order.
         z = torch.randn(_BATCH, model.latent_size, generator=generator)[: count - start]
-        yield from evaluation.generate(model, z, torch.device("cpu"))
+        if temperature:
+            noise = invention.noise_for(model, _BATCH, generator)[: count - start]
+            yield from invention.invent(model, z, noise, temperature=temperature, device=device)
+        else:
+            yield from evaluation.generate(model, z, device)
 
 
 # --- Output ------------------------------------------------------------------------------------

@@ -311,12 +311,12 @@ def distinct_paradigms(draws: Sequence[Paradigm]) -> int:
     return len(set(draws))
 
 
-def novel_real_share(
+def novel_share(
     draws: Iterable[Paradigm],
     training_rows: Iterable[Paradigm],
-    is_known: Callable[[Paradigm], bool],
+    holds: Callable[[Paradigm], bool],
 ) -> float | None:
-    """Share of the generated paradigms outside the training rows that are real verbs.
+    """Share of the generated paradigms outside the training rows of which something holds.
 
     Duplicates among the draws count once. Range [0, 1], larger is better; ``None`` when every draw
     is a training row, so that nothing novel was said.
@@ -324,12 +324,12 @@ def novel_real_share(
     Args:
         draws: generated paradigms.
         training_rows: the training paradigms.
-        is_known: says whether a paradigm is a verb of the whole table, dev and test included.
+        holds: such as being a verb of the whole table, dev and test included.
     """
     novel = set(draws).difference(training_rows)
     if not novel:
         return None
-    return sum(map(is_known, novel)) / len(novel)
+    return sum(map(holds, novel)) / len(novel)
 
 
 # Confidence: a probability against whether the answer was right

@@ -310,6 +310,10 @@ class PriorNetwork(nn.Module):
         """Return codes (batch, code) in the units of this network."""
         return (codes - self.code_mean) / self.code_scale
 
+    def destandardise(self, codes: Tensor) -> Tensor:
+        """Undo ``standardise``."""
+        return codes * self.code_scale + self.code_mean
+
     @torch.no_grad()
     def fit_scale(self, codes: Gaussian) -> None:
         """Set the scale from the codes of the training rows; tensors (rows, code).
@@ -351,7 +355,7 @@ class PriorNetwork(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """The mean of p(h|z); (batch, latent) -> (batch, code)."""
-        return self.generate_standardised(z) * self.code_scale + self.code_mean
+        return self.destandardise(self.generate_standardised(z))
 
 
 def _planes(latent_size: int) -> list[list[int]]:

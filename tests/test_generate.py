@@ -186,3 +186,39 @@ def test_an_interrupt_ends_it_cleanly(run: str, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(generate, "paradigms", interrupted)
     assert generate.main([run]) == 130
+
+
+# --- Temperature -------------------------------------------------------------------------------
+
+
+def test_a_temperature_draws_codes_and_leaves_the_latents(run: str) -> None:
+    model = RunDirectory(Path(run)).load_model()
+    cold, warm = list(paradigms(model, 6, 3)), list(paradigms(model, 6, 3, temperature=2.0))
+    assert len(warm) == 6 and warm != cold
+    assert list(paradigms(model, 600, 3, temperature=2.0))[:6] == warm, "a larger -n goes on"
+
+
+def test_a_temperature_on_the_command_line(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [run, "-n", "3", "--seed", "3", "--format", "csv", "--temperature", "2"]
+    assert generate.main(arguments) == 0
+    rows = [tuple(line.split(",")) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == list(paradigms(RunDirectory(Path(run)).load_model(), 3, 3, temperature=2.0))
+
+
+@pytest.mark.parametrize("temperature", ["-0.1", "nan", "inf"])
+def test_a_temperature_that_is_none(
+    run: str, temperature: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate.main([run, f"--temperature={temperature}"]) == 2
+    assert f"--temperature is {temperature}; allowed: 0 to 10" in one_line(capsys)
+
+
+def test_a_one_level_model_has_no_temperature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    directory.write_model(tiny("report").state_dict(), {"name": "report", **CONFIGS["report"]})
+    assert generate.main([str(directory.path), "--temperature", "0.4"]) == 2
+    assert "has one level" in one_line(capsys)
+    assert generate.main([str(directory.path), "-n", "1", "--temperature", "0"]) == 0

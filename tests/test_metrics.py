@@ -319,16 +319,16 @@ def test_variety_of_impossible_counts_is_an_error(counts: list[int], rows: int, 
         metrics.gaussian_variety(counts, rows=rows, draws=draws)
 
 
-def test_novel_real_share_counts_each_novel_paradigm_once() -> None:
+def test_novel_share_counts_each_novel_paradigm_once() -> None:
     heal = ("heal", "heals", "healing", "healed")
     nonsense = ("hx", "hxs", "hxing", "hxed")
     draws = [ABANDON, heal, heal, heal, nonsense]
-    assert metrics.novel_real_share(draws, [ABANDON, ABET], {heal, SEND}.__contains__) == 0.5
+    assert metrics.novel_share(draws, [ABANDON, ABET], {heal, SEND}.__contains__) == 0.5
 
 
-def test_novel_real_share_is_none_when_nothing_novel_was_said() -> None:
-    assert metrics.novel_real_share([ABANDON, ABANDON], [ABANDON], lambda _: True) is None
-    assert metrics.novel_real_share([], [ABANDON], lambda _: True) is None
+def test_novel_share_is_none_when_nothing_novel_was_said() -> None:
+    assert metrics.novel_share([ABANDON, ABANDON], [ABANDON], lambda _: True) is None
+    assert metrics.novel_share([], [ABANDON], lambda _: True) is None
 
 
 # The latent
