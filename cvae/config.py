@@ -118,6 +118,7 @@ SECTIONS: Final[Mapping[str, Node]] = {
     "training": {
         "epochs": whole_number(1, 1_000_000),
         "batch_size": whole_number(1, 1_000_000),
+        "reduction": one_of(("sum", "mean")),
         "pairs": one_of(("same", "cross")),
         "hallucination_share": SHARE,
         "hallucination_start_share": SHARE,

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from cvae.alphabet import PAD
 from cvae.batches import PairBatch, TrainingRows
 from cvae.coverage import PriorCoverage
 from cvae.loss_curve import LossCurve
@@ -44,6 +45,8 @@ class TrainingSettings(UpperLevelSettings):
         hallucination_start_share: share of these whose stem gets another start.
         character_dropout: probability that a decoder input is hidden.
         forcing_coin: token or sequence.
+        reduction: of a word's reconstruction loss over its symbols: sum, or mean as
+            ``nn.CrossEntropyLoss`` has it. What is reported is always the sum.
     """
 
     epochs: int
@@ -53,6 +56,7 @@ class TrainingSettings(UpperLevelSettings):
     hallucination_start_share: float
     character_dropout: float
     forcing_coin: Literal["token", "sequence"]
+    reduction: Literal["sum", "mean"]
 
 
 @dataclass(frozen=True)
@@ -203,10 +207,10 @@ class Trainer:
         units = kl_per_unit(posterior)
         loss = penalty(units)
         reconstruction = self._reconstruction(code, target_tense, target.symbols, generator)
-        loss = loss + reconstruction
+        loss = loss + self._reduced(reconstruction, target.symbols)
         kl = float(units.detach().sum(dim=1).mean())
         self._minimise(self._and_coverage(loss, generator), kl)
-        return float(reconstruction.detach()), kl
+        return float(reconstruction.detach().mean()), kl
 
     def _and_coverage(self, loss: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """The loss of the words; once prior coverage has begun, also that of prior draws."""
@@ -219,7 +223,7 @@ class Trainer:
         z, tense, symbols = self.coverage.deal(generator)
         code = self.model.code_of_latent(z)
         covered = self._reconstruction(code, tense, symbols, generator)
-        return self.settings.coverage_weight * covered
+        return self.settings.coverage_weight * self._reduced(covered, symbols)
 
     def _minimise(self, losses: Iterable[Tensor], kl: float) -> None:
         """Take a step on the sum of losses, unless one or the KL (nats per word) has exploded."""
@@ -238,14 +242,20 @@ class Trainer:
     def _reconstruction(
         self, code: Tensor, tense: Tensor, symbols: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Mean negative log-likelihood of the words, in nats per word."""
+        """Negative log-likelihood of each word, in nats; (batch,)."""
         return self.model.reconstruction(
             code,
             tense,
             symbols,
             forced=self._coins(symbols, generator),
             dropped=self._dropped(symbols, generator),
-        ).mean()
+        )
+
+    def _reduced(self, reconstruction: Tensor, symbols: Tensor) -> Tensor:
+        """The mean over the words of the loss that is minimised; ()."""
+        if self.settings.reduction == "mean":
+            reconstruction = reconstruction / (symbols != PAD).sum(dim=1)
+        return reconstruction.mean()
 
     def _kl_penalty(self, units: Tensor) -> Tensor:
         """The KL term of the prior latent; (batch, latent) nats per unit -> ()."""

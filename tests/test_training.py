@@ -107,7 +107,10 @@ def test_cross_entropy_and_kl_are_means_over_words_and_not_over_batches() -> Non
 # A step
 
 
-def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl() -> None:
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
+    reduction: str,
+) -> None:
     """One level, one batch, no other loss: the parameters change by -lr times the gradient."""
     plain = dataclasses.replace(
         SETTINGS,
@@ -117,6 +120,7 @@ def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
         hallucination_share=0.0,
         character_dropout=0.0,
         coverage_draws=0,
+        reduction=reduction,
     )
     sgd = dataclasses.replace(
         OPTIMIZER,
@@ -133,11 +137,14 @@ def test_a_step_of_sgd_goes_down_the_gradient_of_reconstruction_and_weighted_kl(
     (batch,) = ROWS.epoch(batch_size=24, pairs="same", hallucination_share=0.0, generator=generator)
     posterior = model.encode(batch.source.symbols, batch.source.lengths, batch.source_tense)
     code = posterior.sample(generator)
-    loss = model.reconstruction(code, batch.target_tense, batch.target.symbols).mean()
+    nats = model.reconstruction(code, batch.target_tense, batch.target.symbols)
+    per_symbol = nats / batch.target.lengths  # of its letters and its end
+    loss = (nats if reduction == "sum" else per_symbol).mean()
     loss = loss + 0.2 * kl_per_unit(posterior).sum(dim=1).mean()  # the weight at progress 0
     loss.backward()
 
-    trainer.train_epoch()
+    reported = trainer.train_epoch().cross_entropy
+    assert reported == pytest.approx(float(nats.detach().mean())), "always in nats per word"
     for (name, before), after in zip(
         model.named_parameters(), trainer.model.parameters(), strict=True
     ):
@@ -158,6 +165,7 @@ KNOBS = [
     knob("one level", {"epochs": 4}),
     knob("one level", {"batch_size": 9}),
     knob("one level", {"pairs": "same"}),
+    knob("one level", {"reduction": "mean"}),
     knob("one level", {"hallucination_share": 0.0}),
     knob("one level", {"hallucination_start_share": 0.0}),
     knob("one level", {"character_dropout": 0.0}),

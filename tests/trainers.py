@@ -48,6 +48,7 @@ SETTINGS = TrainingSettings(
     hallucination_share=0.3,
     hallucination_start_share=0.5,
     character_dropout=0.2,
+    reduction="sum",
     word_kl_weight=0.1,
     prior_start=0.0,
     partition_start=0.0,
