@@ -120,7 +120,7 @@ def test_a_comparison_at_toy_size(comparison: ModuleType, tmp_path: Path) -> Non
     shutil.copy(REPOSITORY / "docs" / "search.md", document)
     arguments = ["default", "--seeds", "1", "--runs", str(runs), "--document", str(document)]
     small = importlib.import_module("trial_overhead").few_verbs(tmp_path)
-    arguments += ["--budget", "30"]
+    arguments += ["--budget", "25"]
     arguments += [word for given in (*small, "threads=1") for word in ("--override", given)]
     assert comparison.main(arguments) == 0
     ways = [line.split(" | ")[0] for line in document.read_text().splitlines() if "| 3 |" in line]
