@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="T",
         help="of the code of a two-level model: 0 says what it has learned to say, mostly training "
-        "verbs; 0.2 to 0.6 invents more and more (default: 0)",
+        "verbs; 0.4 to 1 invents more and more (default: 0)",
     )
     parser.add_argument(
         "--format",
