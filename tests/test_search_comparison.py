@@ -115,20 +115,24 @@ def test_an_unknown_study_is_named(
 
 
 @pytest.mark.slow
-def test_a_comparison_at_toy_size(comparison: ModuleType, tmp_path: Path) -> None:
+def test_a_comparison_at_toy_size(
+    comparison: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "FRESH_SEEDS", (100,))
     runs, document = tmp_path / "runs", tmp_path / "search.md"
     shutil.copy(REPOSITORY / "docs" / "search.md", document)
     arguments = ["default", "--seeds", "1", "--runs", str(runs), "--document", str(document)]
     small = importlib.import_module("trial_overhead").few_verbs(tmp_path)
-    arguments += ["--budget", "25"]
+    arguments += ["--budget", "20"]
     arguments += [word for given in (*small, "threads=1") for word in ("--override", given)]
     assert comparison.main(arguments) == 0
-    ways = [line.split(" | ")[0] for line in document.read_text().splitlines() if "| 3 |" in line]
+    lines = document.read_text().splitlines()
+    ways = [line.split(" | ")[0] for line in lines if "| 1 | 0." in line]
     assert ways == ["| no search", *(f"| {method}" for method in comparison.METHODS)]
     for method in comparison.METHODS:
         directory = comparison.directory_of(runs, "default", method, 0)
         took = comparison.spent(comparison.activity(directory))
-        assert took < 60 and ((directory / "ended").exists() or took > 15)
+        assert took < 60 and ((directory / "ended").exists() or took > 12)
     before = sorted(runs.rglob("result.json"))
     assert comparison.main(arguments) == 0
     assert sorted(runs.rglob("result.json")) == before, "what has spent its time is not run again"
