@@ -161,7 +161,7 @@ def _directory(runs: Path, name: str, variant: str, option: float, seed: int) ->
     return runs / name / "_".join(re.findall(r"[\w.]+", variant)) / f"{option:g}_seed_{seed}"
 
 
-def _result(directory: Path) -> Mapping[str, Any] | None:
+def complete_result(directory: Path) -> Mapping[str, Any] | None:
     """A run's result if it is complete, else None."""
     path = directory / "result.json"
     result = json.loads(path.read_text()) if path.exists() else {}
@@ -172,7 +172,7 @@ def best_option(name: str, variant: str, runs: Path) -> float | None:
     """The best option by the objective with the first seed; None if no run is complete."""
     objectives = {}
     for option in COMPARISONS[name].variants[variant].options:
-        result = _result(_directory(runs, name, variant, option, SEEDS[0]))
+        result = complete_result(_directory(runs, name, variant, option, SEEDS[0]))
         if result is not None:
             objectives[option] = float(result["objective"]["value"])
     return max(objectives, key=lambda option: objectives[option]) if objectives else None
@@ -187,10 +187,10 @@ def block(name: str, runs: Path) -> str | None:
         if option is None:
             continue
         directories = [_directory(runs, name, variant, option, seed) for seed in SEEDS]
-        results = [result for path in directories if (result := _result(path)) is not None]
+        results = [result for path in directories if (result := complete_result(path)) is not None]
         rows.append([variant, f"{option:g}", str(len(results)), *_cells(results)])
         for each in chosen.options:
-            result = _result(_directory(runs, name, variant, each, SEEDS[0]))
+            result = complete_result(_directory(runs, name, variant, each, SEEDS[0]))
             if result is not None:
                 objective = f"{float(result['objective']['value']):.3f}"
                 searched.append([variant, f"{each:g}", objective, *_cells([result])])

@@ -113,9 +113,8 @@ def equal_rates(runs: Runs, _: Runs) -> Answer:
 
 def step_lr(runs: Runs, _: Runs) -> Answer:
     stepped = _where(runs, "optim.encoder_step_gamma", 0.5)
-    bleu, other = (
-        _numbers(_where(runs, "optim.encoder_step_gamma", factor), "bleu4") for factor in (0.5, 1.0)
-    )
+    bleu = _numbers(stepped, "bleu4")
+    other = _numbers(_where(runs, "optim.encoder_step_gamma", 1.0), "bleu4")
     shown = f"BLEU-4 with StepLR {_range(bleu)}, without {_range(other)}"
     return (_ended(stepped) and min(bleu) >= LEARNED) if len(stepped) else None, shown
 

@@ -26,13 +26,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import findings
 import measuring
 import yaml
+from comparisons import complete_result
 from report import filled
 
 from cvae import winner
@@ -218,7 +219,7 @@ def block(study: str, runs: Path, seeds: Sequence[int], budget: float | None) ->
             result
             for seed in (seeds if method else seeds[:1])
             for fresh in FRESH_SEEDS
-            if (result := _complete(retrained(runs, study, method, seed, fresh))) is not None
+            if (result := complete_result(retrained(runs, study, method, seed, fresh))) is not None
         ]
         if not results:
             continue
@@ -256,7 +257,7 @@ def _of_studies(
         path for seed in seeds if activity(path := directory_of(runs, study, method, seed))
     ]
     trials = [
-        float(sum(_complete(trial) is not None for trial in path.glob("trial_*")))
+        float(sum(complete_result(trial) is not None for trial in path.glob("trial_*")))
         for path in directories
     ]
     if METHODS[method].is_short:
@@ -266,12 +267,6 @@ def _of_studies(
     shares = findings._range([moment / unit for moment in passed])
     never = f", {len(directories) - len(passed)} never" if len(passed) < len(directories) else ""
     return [str(len(directories)), findings._range(trials), f"{shares}{never}"]
-
-
-def _complete(directory: Path) -> Mapping[str, Any] | None:
-    path = directory / "result.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
-    return result if result.get("status") == "complete" else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
