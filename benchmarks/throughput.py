@@ -77,8 +77,11 @@ def linear_flops(linear: torch.nn.Linear) -> int:
     return 2 * linear.in_features * linear.out_features
 
 
-def useful_flops(model: ConditionalVAE, letters: list[int], *, by_table: bool) -> int:
-    """Of one epoch in which words of so many letters are read, and as many written.
+def useful_flops_of_parts(
+    model: ConditionalVAE, letters: list[int], *, by_table: bool
+) -> tuple[int, int]:
+    """Encoder's and decoder's, of one epoch in which words of so many letters are read, and as many
+    written.
 
     Args:
         letters: letters of every word, EOS not counted.
@@ -99,7 +102,12 @@ def useful_flops(model: ConditionalVAE, letters: list[int], *, by_table: bool) -
     a_token = lstm_flops(decoder.lstm, by_table=by_table) + 2 * decoder.out.in_features * (
         OUTPUT_COUNT
     )
-    return 3 * (read + tokens * a_token + words * linear_flops(start))
+    return 3 * read, 3 * (tokens * a_token + words * linear_flops(start))
+
+
+def useful_flops(model: ConditionalVAE, letters: list[int], *, by_table: bool) -> int:
+    """Of both parts, see ``useful_flops_of_parts``."""
+    return sum(useful_flops_of_parts(model, letters, by_table=by_table))
 
 
 def measure(toy: bool) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def test_a_python_on_the_path_goes_by_its_name(
     assert repeat.command_of(tmp_path, "") == f"{name} -m cvae.run"
 
 
+@pytest.mark.slow
 def test_what_is_printed_repeats_the_run_when_pasted(tmp_path: Path) -> None:
     """With configs of one's own, and a path relative to where the run was started."""
     began, elsewhere = tmp_path / "began here", tmp_path / "elsewhere"

@@ -41,7 +41,7 @@ def toy(words: list[str]) -> list[str]:
     return [sys.executable, *kept, *TOY, *(SHORT if is_search else ())]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_tutorial_works_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_run_killed_between_its_result_and_its_checkpoint_is_finished(tmp_path
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_directory(tmp_path: Path) -> None:
     """The second one is refused and changes no file, not even the saved overrides."""
     words = smoke(tmp_path, "training.epochs=400")

@@ -39,6 +39,7 @@ def url() -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_two_workers_on_postgresql(standin: Standin, url: str) -> None:
     name = "shared"
     command = (
@@ -82,6 +83,7 @@ def test_two_workers_on_postgresql(standin: Standin, url: str) -> None:
             assert str(password) not in path.read_text(errors="replace")
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_rungs_on_postgresql(standin: Standin, url: str) -> None:
     command = (
         *HALVED, "hydra.sweeper.storage=${oc.env:CVAE_TEST_POSTGRESQL}",
