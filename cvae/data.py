@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import itertools
 import json
 import re
 import warnings
@@ -181,19 +182,36 @@ class Dataset:
         return any(paradigm.accepts(words) for paradigm in candidates)
 
 
-def pairs_of(paradigms: Iterable[Paradigm], *, include_same: bool = True) -> tuple[Pair, ...]:
+def pairs_of(
+    paradigms: Sequence[Paradigm],
+    *,
+    include_same: bool = True,
+    among: Sequence[Paradigm] | None = None,
+) -> tuple[Pair, ...]:
     """Return all conversions of each paradigm: 16, or 12 without those to the same tense.
 
-    Sources are preferred spellings; all listed spellings are accepted as answers. The pairs are
-    ordered by paradigm, then source tense, then target tense.
+    Sources are preferred spellings; all listed spellings are accepted as answers. Where the same
+    word in the same tense belongs to several verbs, their answers are accepted too, after the
+    paradigm's own: *putting* is a form of *put* and of *putt*, and no model can tell which is
+    meant. The pairs are ordered by paradigm, then source tense, then target tense.
+
+    Args:
+        among: the verbs that a source may belong to; None for ``paradigms``.
     """
-    return tuple(
-        Pair(source, source_tense, target_tense, accepted, paradigm.regular)
-        for paradigm in paradigms
-        for source_tense, source in enumerate(paradigm.preferred)
-        for target_tense, accepted in enumerate(paradigm.forms)
-        if include_same or source_tense != target_tense
-    )
+    sharing: dict[tuple[str, int], list[Paradigm]] = defaultdict(list)
+    for paradigm in paradigms if among is None else among:
+        for tense, word in enumerate(paradigm.preferred):
+            sharing[word, tense].append(paradigm)
+    pairs = []
+    for paradigm in paradigms:
+        for source_tense, source in enumerate(paradigm.preferred):
+            for target_tense, own in enumerate(paradigm.forms):
+                if not include_same and source_tense == target_tense:
+                    continue
+                others = (other.forms[target_tense] for other in sharing[source, source_tense])
+                accepted = tuple(dict.fromkeys(itertools.chain(own, *others)))
+                pairs.append(Pair(source, source_tense, target_tense, accepted, paradigm.regular))
+    return tuple(pairs)
 
 
 def lemma_order(lemma: str) -> str:

@@ -54,7 +54,8 @@ def seen_split(dataset: Dataset) -> Split:
     shown = {word for pair in dataset.report_pairs for word in (pair.source, *pair.accepted)}
     others = [row for row in dataset.train if not shown.intersection(row.preferred)]
     sample = sorted(others or dataset.train, key=lambda row: lemma_order(row.preferred[0]))
-    return Split("train", pairs_of(sample[:SEEN_VERBS], include_same=False))
+    pairs = pairs_of(sample[:SEEN_VERBS], include_same=False, among=dataset.train)
+    return Split("train", pairs)
 
 
 def dev_split(dataset: Dataset) -> Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from cvae.data import (
     TABLE_COLUMNS,
     DataError,
     Dataset,
+    Pair,
     Paradigm,
     lemma_order,
     linked_groups,
@@ -75,6 +77,27 @@ def test_pairs_cover_every_conversion_in_order() -> None:
         "traveled", "traveled", ("traveled", "travelled"),
     )  # fmt: skip
     assert last.regular and not pairs[0].regular
+
+
+def test_a_word_of_two_verbs_accepts_the_answers_of_both() -> None:
+    rows = {row.preferred[0]: row for row in load_table("common").train}
+    put, putt, walk = rows["put"], rows["putt"], rows["walk"]
+    simple, past = 0, 3
+
+    def accepted(pairs: Iterable[Pair]) -> dict[tuple[str, str, int], tuple[str, ...]]:
+        return {(p.source, p.target, p.target_tense): p.accepted for p in pairs}
+
+    found = accepted(pairs_of([put, putt, walk]))
+    assert found["putting", "put", simple] == ("put", "putt")
+    assert found["putting", "putted", past] == ("putted", "put")
+    # Their other words belong to one verb.
+    assert found["putts", "putt", simple] == ("putt",)
+    assert found["put", "put", past] == ("put",)
+    assert found["walking", "walk", simple] == ("walk",)
+    # The other verb may be outside those that are measured.
+    assert accepted(pairs_of([put]))["putting", "put", simple] == ("put",)
+    among = accepted(pairs_of([put], among=[walk, put, putt]))
+    assert among["putting", "put", simple] == ("put", "putt")
 
 
 def test_known_verbs_accept_any_listed_spelling_of_one_verb() -> None:
