@@ -25,9 +25,9 @@ RESULTS: Final = Path(__file__).resolve().parent / "results"
 if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))
 
-from cvae.run import set_waiting_of_threads  # noqa: E402
+from cvae.run import set_up_torch  # noqa: E402
 
-set_waiting_of_threads()
+set_up_torch()
 
 
 def seconds(run: Callable[[], Any]) -> float:

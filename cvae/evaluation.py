@@ -21,6 +21,7 @@ from cvae.alphabet import TENSES, decode
 from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
 from cvae.losses import kl_per_unit
+from cvae.memory import return_free_memory
 from cvae.model import ConditionalVAE, Gaussian
 from cvae.reranking import encode_words, log_probabilities, rerank
 from cvae.source_tense import infer_tenses
@@ -37,8 +38,9 @@ DEV_BANK_SEED: Final = 20150612
 SEEN_VERBS: Final = 100
 """Training verbs whose conversions say how well a model fits: 1,200 pairs."""
 
-_CHUNK: Final = 4096  # words decoded at once; bounds memory
-_SCORED: Final = 512  # samples of words scored at once; their gates are most of a trial's memory
+_CHUNK: Final = 1024  # words decoded at once; bounds memory
+_SCORED: Final = 256  # samples of words scored at once; bounds memory
+_NOISE_ROWS: Final = 4096  # rows of noise drawn at once: the same seed gives other noise otherwise
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def _wanted(pairs: Sequence[Pair]) -> list[tuple[str, int, int]]:
 
 def _chunks(latents: Gaussian) -> list[Gaussian]:
     """Parts of a fixed size, since the noise of a draw depends on the size that is drawn."""
-    pairs = zip(*(torch.split(part, _CHUNK) for part in latents), strict=True)
+    pairs = zip(*(torch.split(part, _NOISE_ROWS) for part in latents), strict=True)
     return [Gaussian(mean, logvar) for mean, logvar in pairs]
 
 
@@ -404,6 +406,7 @@ def measure(seen: Observations, which: Sequence[Metric]) -> dict[str, float | No
     table: dict[str, float | None] = {}
     for metric in which:
         table.update(metric(seen))
+        return_free_memory()
     return table
 
 

@@ -24,6 +24,7 @@ from cvae import evaluation, latent_figure, provenance, reporting, run_figure, t
 from cvae.chosen_data import load_dataset
 from cvae.colouring import COLOURINGS
 from cvae.from_config import device_of, make_trainer
+from cvae.memory import return_free_memory
 from cvae.model import build_model
 from cvae.objectives import Parts, Value, as_returned, objective_of, parts_of, scalar, worst
 from cvae.optimizers import Diverged
@@ -198,6 +199,7 @@ class _Run:
             while not trainer.finished:
                 began = time.monotonic()
                 losses = trainer.train_epoch()
+                return_free_memory()
                 self.progress.train_seconds += time.monotonic() - began
                 self.progress.epochs.append({"epoch": trainer.epoch, **vars(losses)})
                 shown.epoch(losses.cross_entropy, losses.kl)

@@ -43,17 +43,22 @@ def config_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
-def set_waiting_of_threads() -> None:
-    """Set how torch's threads wait for work; call it before torch is imported.
+def set_up_torch() -> None:
+    """Set what torch reads from the environment when it is imported; keep what is already set.
 
-    With threads that spin, a step takes up to ten times as long beside another busy process. With
-    threads that sleep at once, it takes 1.6 times as long on a quiet machine (docs/performance.md).
-    GNU's OpenMP runtime, which torch uses on Linux, can spin briefly before it sleeps; others sleep
-    at once. A policy that is already set in the environment is kept.
+    How threads wait for work: with threads that spin, a step takes up to ten times as long beside
+    another busy process; with threads that sleep at once, it takes 1.6 times as long on a quiet
+    machine. GNU's OpenMP runtime, which torch uses on Linux, can spin briefly before it sleeps;
+    others sleep at once.
+
+    How many compiled kernels oneDNN keeps: it compiles one for every shape. Words that end leave
+    their batch, so decoding has hundreds of shapes, and training needs some sixty.
+    docs/performance.md has the measurements.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = arguments
     # Otherwise Hydra prints several lines and exits by itself with code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    set_waiting_of_threads()
+    set_up_torch()
     terminal.libraries_may_warn()
     terminal.any_text_may_be_printed()
     # Hydra deep-copies the store for every group that --help lists and every config that it
