@@ -407,6 +407,7 @@ def check_halved(standin: Standin, trials: list[FrozenTrial], total: int = 9) ->
     assert ended == {x for x in done if done[x] == 10}
 
 
+@pytest.mark.slow
 def test_a_sweep_with_halving_and_repeats(standin: Standin) -> None:
     output = standin.run(*HALVED, CONFIRMED)
     trials = standin.trials()
@@ -433,6 +434,7 @@ def test_a_sweep_with_halving_and_repeats(standin: Standin) -> None:
     check_halved(standin, standin.trials(), total=12)
 
 
+@pytest.mark.slow
 def test_halving_goes_on_after_a_kill(standin: Standin) -> None:
     command = (*HALVED, "seconds=0.5")
 

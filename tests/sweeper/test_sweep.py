@@ -212,6 +212,7 @@ def test_mistakes_end_before_the_first_trial(standin: Standin) -> None:
 # --- interruption ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_sigkill_of_the_sweep_and_resume(standin: Standin) -> None:
     command = (*SPACE, "seconds=0.4", "hydra.sweeper.n_trials=8")
     process = standin.start(*command)
@@ -304,6 +305,7 @@ def test_two_workers_share_a_study(standin: Standin) -> None:
     assert owners == {worker.pid for worker in workers}
 
 
+@pytest.mark.slow
 def test_one_of_two_workers_is_killed(standin: Standin) -> None:
     command = (*SPACE, "seconds=0.3", "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=1")
     victim, survivor = (standin.start(*command) for _ in range(2))
