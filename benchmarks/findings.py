@@ -463,6 +463,7 @@ def draw_pareto(runs: Runs, path: Path) -> None:
     figure.colorbar(every, ax=axes, label="share of pairs with a made-up stem")
     axes.set_xlabel(TITLES["dev_bleu4"])
     axes.set_ylabel(TITLES[f"dev_{y.removeprefix('objective_')}"])
+    axes.set_title("Conversion of unseen verbs against generation", fontsize=10)
     axes.grid(alpha=0.3)
     _save(figure, path)
 
