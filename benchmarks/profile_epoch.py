@@ -48,15 +48,16 @@ def one_level(toy: bool) -> dict[str, Any]:
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         made.trainer.train_epoch()
     torch.set_num_threads(threads)
-    taken = dict.fromkeys(("encoder", "products", "rest"), 0.0)
-    for event in seen.key_averages():
-        part = (
-            "encoder" if event.key in ENCODER else "products" if event.key in PRODUCTS else "rest"
-        )
-        taken[part] += event.self_cpu_time_total / 1e6
-    # The interpreter's time is in no operation: what the epoch takes without the profiler counts.
     epoch = measuring.summary(epochs)["median"]
-    taken["rest"] = max(0.0, epoch - taken["encoder"] - taken["products"])
+    taken = {
+        part: sum(
+            event.self_cpu_time_total for event in seen.key_averages() if event.key in operations
+        )
+        / 1e6
+        for part, operations in (("encoder", ENCODER), ("products", PRODUCTS))
+    }
+    # The interpreter's time is in no operation: what the epoch takes without the profiler counts.
+    taken["rest"] = max(0.0, epoch - sum(taken.values()))
     rate = measuring.summary([2 * len(left) ** 3 / value for value in products])["median"]
     useful = {"encoder": flops[0], "products": flops[1], "rest": 0}
     return {

@@ -21,7 +21,6 @@ from cvae.alphabet import TENSES, decode
 from cvae.batches import TrainingRows, Words, by_length, shortened, words_to_tensor
 from cvae.data import Dataset, Pair, Paradigm, lemma_order, pairs_of
 from cvae.losses import kl_per_unit
-from cvae.memory import return_free_memory
 from cvae.model import ConditionalVAE, Gaussian
 from cvae.reranking import encode_words, log_probabilities, rerank
 from cvae.source_tense import infer_tenses
@@ -406,7 +405,6 @@ def measure(seen: Observations, which: Sequence[Metric]) -> dict[str, float | No
     table: dict[str, float | None] = {}
     for metric in which:
         table.update(metric(seen))
-        return_free_memory()
     return table
 
 

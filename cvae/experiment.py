@@ -374,7 +374,10 @@ class _Run:
         if self.config["evaluation"]["test"] and self.dataset.test:
             wanted += [evaluation.test_conversions, evaluation.reranked_conversions]
             splits.append("test")
-        table = evaluation.measure(seen, wanted)
+        table: dict[str, float | None] = {}
+        for metric in wanted:  # one by one: the last ones need the most memory of a run
+            table |= evaluation.measure(seen, [metric])
+            return_free_memory()
         progress.evaluate_seconds += time.monotonic() - began
         warning = evaluation.collapse_warning(seen, table)
         conversions = {split: evaluation.conversion_rows(seen, split) for split in splits}
